@@ -1,0 +1,51 @@
+"""Worlds that can be solved exactly: the ground truth against which every other room is tested."""
+
+from rewardlab.exact.evaluation import (
+    action_values,
+    advantages,
+    occupancy,
+    policy_return,
+    state_values,
+    uniform_policy,
+)
+from rewardlab.exact.mdp import FiniteMDP
+from rewardlab.exact.planning import OptimalPolicy, SoftOptimalPolicy, optimal_policy, soft_optimal_policy
+from rewardlab.exact.polytope import RegretConstants, chebyshev_radius, flow_matrix, project_reward, regret_constants
+from rewardlab.exact.random_mdp import interpolate_rewards, random_reward, random_transition
+from rewardlab.exact.regret import (
+    WorstCaseRegret,
+    greedy_regret,
+    return_range,
+    symmetric_greedy_regret,
+    worst_case_regret,
+)
+from rewardlab.exact.transformations import potential_shaping, redistribution
+
+__all__ = [
+    "FiniteMDP",
+    "OptimalPolicy",
+    "RegretConstants",
+    "SoftOptimalPolicy",
+    "WorstCaseRegret",
+    "action_values",
+    "advantages",
+    "chebyshev_radius",
+    "flow_matrix",
+    "greedy_regret",
+    "interpolate_rewards",
+    "occupancy",
+    "optimal_policy",
+    "policy_return",
+    "potential_shaping",
+    "project_reward",
+    "random_reward",
+    "random_transition",
+    "redistribution",
+    "regret_constants",
+    "return_range",
+    "soft_optimal_policy",
+    "state_values",
+    "symmetric_greedy_regret",
+    "uniform_policy",
+    "worst_case_regret",
+]
