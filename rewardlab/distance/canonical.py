@@ -1,8 +1,8 @@
 """Canonical forms: what is left of a reward when everything that does not matter has been taken out.
 
-Each function returns `(*batch, S, A, S)`, the batch being the broadcast of world and reward. Rewards count on every entry
-of the array here, also on transitions out of a terminal state: EPIC, DARD and SRRD are defined on the reward table,
-and a shaping term must be present on all of it to cancel.
+Each function returns `(*batch, S, A, S)`, the batch being the broadcast of world and reward. Rewards count on every
+entry of the array here, also on transitions out of a terminal state: EPIC, DARD and SRRD are defined on the reward
+table, and a shaping term must be present on all of it to cancel.
 """
 
 from jaxtyping import Float

@@ -143,7 +143,12 @@ def distance_table(
 
 
 def _compare(
-    mdp: FiniteMDP, reward_a: Array, reward_b: Array, canonicaliser: str, normalisers: Sequence[str], metrics: Sequence[str]
+    mdp: FiniteMDP,
+    reward_a: Array,
+    reward_b: Array,
+    canonicaliser: str,
+    normalisers: Sequence[str],
+    metrics: Sequence[str],
 ) -> tuple[Array, Array]:
     """Distances `(*batch, normalisers, metrics)` and trivial flags `(*batch, normalisers)` for one canonical form."""
     xp = array_namespace(reward_a)
@@ -183,7 +188,7 @@ def _form(mdp: FiniteMDP, reward: Array, canonicaliser: str, order: str) -> _For
 
 
 def _normalising_factors(form: _Form, largest: Array, normalisers: Sequence[str]) -> list[Array]:
-    """What to multiply a form by for each normaliser, `(*batch)`; 0 where the reward is trivial, as in `standardise`."""
+    """What to multiply a form by for each normaliser, `(*batch)`; 0 for trivial rewards, as in `standardise`."""
     xp = array_namespace(form.table)
     orders = ["inf" if order == "none" else order for order in normalisers]
     sizes = _norms(form, xp.abs(form.table), orders)
@@ -197,7 +202,7 @@ def _normalising_factors(form: _Form, largest: Array, normalisers: Sequence[str]
 
 
 def _norms(form: _Form, size: Array, orders: Sequence[str]) -> list[Array]:
-    """Norms of a table of absolute entries `(*batch, K)` laid out as `form`, each `(*batch)`: shares what they share."""
+    """Norms `(*batch)` of a table of absolute entries `(*batch, K)` laid out as `form`, sharing their common parts."""
     xp = array_namespace(size)
     weighted = size if form.probability is None else form.probability * size
     measures = {

@@ -20,8 +20,8 @@ _MOST_STEPS = 60
 _REACH = 0.9995  # share of the way to the boundary that a step may go
 _TABLE = (-3, -2, -1)
 
-Potential = Float[Array, "*batch s"]
-Table = Float[Array, "*batch s a s"]
+Potential = Float[Array, "*#batch s"]
+Table = Float[Array, "*#batch s a s"]
 
 
 def least_absolute_potential(design: ShapingDesign, target: Table, start: Potential) -> Potential:
@@ -43,7 +43,7 @@ def least_absolute_potential(design: ShapingDesign, target: Table, start: Potent
     size = xp.sum(xp.abs(target), axis=_TABLE)
     reached = xp.sum(xp.abs(residual), axis=_TABLE)
     settled = reached <= _NOTHING * size
-    # the dual variable lies in [-1, 1]: its room to both bounds, and their multipliers; residual = over - under throughout
+    # the dual variable lies in [-1, 1]: its room to both bounds, and their multipliers; over - under is the residual
     over_room, under_room = xp.ones_like(residual), xp.ones_like(residual)
     over = xp.maximum(residual, xp.zeros_like(residual)) + _positive(0.1 * xp.max(xp.abs(residual), axis=_TABLE))
     under = over - residual

@@ -16,8 +16,8 @@ __all__ = ["minimal_potential", "minimal_potential_canonical"]
 def minimal_potential(mdp: FiniteMDP, reward: Reward, order: Norm) -> Float[Array, "*batch s"]:
     """The potential whose shaping makes the norm of the reward least.
 
-    "2" and "weighted_2" solve the normal equations; "1", "weighted_1", "inf" and "weighted_inf" are linear programs, solved by
-    interior points to a relative gap of 1e-11. Their solution need not be unique, and is not a linear function of the reward.
+    "2" and "weighted_2" solve the normal equations; "1", "weighted_1", "inf" and "weighted_inf" are linear programs,
+    solved by interior points to a relative gap of 1e-11. Their solution need not be unique, nor linear in the reward.
 
     Args:
         mdp: World.

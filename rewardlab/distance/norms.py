@@ -21,8 +21,8 @@ def norm(mdp: FiniteMDP, table: Float[Array, "*#batch s a s"], order: Norm) -> F
         mdp: World, whose transition probabilities T weigh the weighted norms (terminal states weigh nothing).
         table: `(*batch, S, A, S)`.
         order: "1", "2", "inf": over all S * A * S entries, each counting 1 (sums, not means). "weighted_1":
-            sum of T |x|. "weighted_2": root of the sum of T x^2. "weighted_inf": largest T |x|, which is not the limit of
-            the other two.
+            sum of T |x|. "weighted_2": root of the sum of T x^2. "weighted_inf": largest T |x|, which is not the limit
+            of the other two.
 
     Returns:
         The norm, `(*batch)`.
@@ -51,5 +51,5 @@ def norm(mdp: FiniteMDP, table: Float[Array, "*#batch s a s"], order: Norm) -> F
 
 
 def _flat(table: Array) -> Array:
-    """`(*batch, S * A * S)`"""
+    """The table as `(*batch, S * A * S)`."""
     return array_namespace(table).reshape(table, (*table.shape[:-3], -1))

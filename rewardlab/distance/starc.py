@@ -1,4 +1,4 @@
-"""How far apart two rewards are: canonicalise, normalise, compare; and the one-line fronts of the published distances."""
+"""How far apart two rewards are: canonicalise, normalise, compare; with one-line fronts of the published distances."""
 
 import warnings
 from collections.abc import Callable
@@ -210,7 +210,9 @@ def dard(
 
     Source: Wulfe et al. 2022 (arXiv 2201.10081).
     """
-    canonical = (dard_canonical(mdp, reward, action_distribution=action_distribution) for reward in (reward_a, reward_b))
+    canonical = (
+        dard_canonical(mdp, reward, action_distribution=action_distribution) for reward in (reward_a, reward_b)
+    )
     return _pearson(mdp, *canonical, mdp.transition if coverage is None else coverage)
 
 

@@ -114,19 +114,18 @@ def _checked_policy(mdp: FiniteMDP, policy: Array | None) -> Array:
 
 
 def _bellman_matrix(mdp: FiniteMDP, policy: Array) -> Array:
-    """I - discount * P, with P the state transitions under the policy; invertible because every episode is finite or discounted."""
+    """I - discount * P, with P the transitions under the policy; invertible as episodes are finite or discounted."""
     xp = array_namespace(policy)
     step = xp.matmul(policy[..., None, :], mdp.continuation)[..., 0, :]
     return xp.eye(mdp.states, dtype=step.dtype, device=step.device) - mdp.discount_for(2) * step
 
 
 def _solve(matrix: Array, right: Array) -> Array:
-    """Solution of `matrix @ x = right` over broadcast batches; factorises each matrix once, not once a right-hand side."""
+    """Solution of `matrix @ x = right` over broadcast batches, each matrix factorised once for all right sides."""
     xp = array_namespace(matrix)
     shared = len(matrix.shape[:-2]) < len(right.shape[:-1]) or any(
-        ours < theirs
-        for ours, theirs in zip(matrix.shape[-3::-1], right.shape[-2::-1], strict=False)
+        ours < theirs for ours, theirs in zip(matrix.shape[-3::-1], right.shape[-2::-1], strict=False)
     )
-    if shared:  # an inverse is safe here: the condition number is below (1 + discount) / (1 - discount)
+    if shared:  # an inverse is safe: the condition number is of the order of the expected number of steps
         return xp.matmul(xp.linalg.inv(matrix), right[..., None])[..., 0]
     return xp.linalg.solve(matrix, right[..., None])[..., 0]

@@ -59,7 +59,9 @@ class FiniteMDP:
         if transition.ndim < 3 or transition.shape[-1] != transition.shape[-3]:
             raise ValueError(f"transition has shape {tuple(transition.shape)}, expected (*batch, S, A, S)")
         if min(transition.shape) == 0:
-            raise ValueError(f"transition has shape {tuple(transition.shape)}, expected at least one state and one action")
+            raise ValueError(
+                f"transition has shape {tuple(transition.shape)}, expected at least one state and one action"
+            )
         check_distribution("transition", transition, over="next states")
         terminal = _checked_terminal(self.terminal, transition)
         if bool(xp.any(xp.all(terminal, axis=-1))):
@@ -95,7 +97,7 @@ class FiniteMDP:
         return xp.where(self.terminal[..., None, None], xp.zeros_like(self.transition), self.transition)
 
     def discount_for(self, trailing: int) -> Any:
-        """The discount shaped to multiply arrays of shape `(*batch, ...)` with `trailing` dimensions after the batch."""
+        """The discount, shaped to multiply arrays with `trailing` dimensions after those of the batch."""
         if isinstance(self.discount, float):
             return self.discount
         return self.discount[(...,) + (None,) * trailing]
@@ -115,7 +117,7 @@ class FiniteMDP:
         return xp.broadcast_to(reward[..., None], (*reward.shape, self.states))
 
     def state_action_reward(self, reward: Reward, name: str = "reward") -> Float[Array, "*batch s a"]:
-        """Expected reward of each state-action pair, 0 in terminal states: all of the reward that any return depends on.
+        """Expected reward of each state-action pair, 0 in terminal states: all of it that any return depends on.
 
         Raises:
             TypeError, ValueError: As `transition_reward`.
@@ -167,9 +169,7 @@ class FiniteMDP:
         """
         from rewardlab.exact.random_mdp import random_transition
 
-        transition, terminal = random_transition(
-            states, actions, batch=batch, episodic=episodic, clean=clean, rng=rng
-        )
+        transition, terminal = random_transition(states, actions, batch=batch, episodic=episodic, clean=clean, rng=rng)
         uniform = np.full(terminal.shape, 1 / states)
         return cls(transition, discount=discount, initial=uniform, terminal=terminal)
 
@@ -180,11 +180,14 @@ class FiniteMDP:
         check_array(name, reward)
         if array_namespace(reward) is not array_namespace(self.transition):
             raise TypeError(
-                f"{name} is a {type(reward).__name__} but the MDP holds {type(self.transition).__name__}s; use one library"
+                f"{name} is a {type(reward).__name__} but the MDP holds {type(self.transition).__name__}s; "
+                f"use one library"
             )
         full, short = (self.states, self.actions, self.states), (self.states, self.actions)
         if not self._is_transition_shaped(reward) and tuple(reward.shape[-2:]) != short:
-            raise ValueError(f"{name} has shape {tuple(reward.shape)}, expected (*batch, *{full}) or (*batch, *{short})")
+            raise ValueError(
+                f"{name} has shape {tuple(reward.shape)}, expected (*batch, *{full}) or (*batch, *{short})"
+            )
         batch = tuple(reward.shape[: -3 if self._is_transition_shaped(reward) else -2])
         try:
             np.broadcast_shapes(batch, self.batch_shape)

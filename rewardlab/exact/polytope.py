@@ -1,4 +1,4 @@
-"""The polytope of occupancies: every policy is a point of it, every reward a direction, every return an inner product."""
+"""The polytope of occupancies: policies are its points, rewards are directions, returns are inner products."""
 
 import math
 from typing import NamedTuple
@@ -76,14 +76,15 @@ def project_reward(
     """
     state_action = mdp.state_action_reward(reward)
     xp = array_namespace(state_action)
-    root = xp.ones_like(mdp.transition[..., 0]) if weight is None else xp.sqrt(weight)
+    root = None if weight is None else xp.sqrt(weight)
     basis = _shaping_basis(mdp, root)
-    flat = root * state_action
+    flat = state_action if root is None else root * state_action
     flat = xp.reshape(flat, (*flat.shape[:-2], mdp.states * mdp.actions))
     for _ in range(2):  # the second pass removes what rounding left of the first: the result is orthogonal to 1e-16
         coordinates = xp.matmul(xp.matrix_transpose(basis), flat[..., None])
         flat = flat - xp.matmul(basis, coordinates)[..., 0]
-    return xp.reshape(flat, (*flat.shape[:-1], mdp.states, mdp.actions)) / root
+    projected = xp.reshape(flat, (*flat.shape[:-1], mdp.states, mdp.actions))
+    return projected if root is None else projected / root
 
 
 def chebyshev_radius(mdp: FiniteMDP) -> float:
@@ -99,7 +100,7 @@ def chebyshev_radius(mdp: FiniteMDP) -> float:
         ValueError: If the world has a batch dimension or its linear program fails.
     """
     alive, flow = alive_flow(mdp)
-    basis = to_numpy(_shaping_basis(mdp, array_namespace(mdp.transition).ones_like(mdp.transition[..., 0]))).reshape(mdp.states, mdp.actions, mdp.states)[alive][..., alive]
+    basis = to_numpy(_shaping_basis(mdp)).reshape(mdp.states, mdp.actions, mdp.states)[alive][..., alive]
     basis = basis.reshape(flow.shape[0], -1)
     # length of the projection of each unit vector: how far a step of 1 along it moves within the hull
     reach = np.sqrt(np.maximum(1 - np.vecdot(basis, basis), 0))
@@ -161,11 +162,11 @@ def alive_flow(mdp: FiniteMDP) -> tuple[np.ndarray, csr_array]:
 
 
 def visits_scale(mdp: FiniteMDP) -> float:
-    """Order of magnitude of an occupancy's total: programs are scaled by it, or their rows lose digits near discount 1."""
+    """Order of magnitude of an occupancy's total; unless programs are scaled by it they lose digits near discount 1."""
     return 1 / max(1 - mdp.discount, 1 / mdp.states)
 
 
-def _shaping_basis(mdp: FiniteMDP, root: Array) -> Array:
+def _shaping_basis(mdp: FiniteMDP, root: Array | None = None) -> Array:
     """Orthonormal basis `(*batch, S * A, S)` of the potential-shaping rewards times the root of a weight."""
     xp = array_namespace(mdp.transition)
     flow = xp.reshape(flow_matrix(mdp), (*mdp.batch_shape, mdp.states, mdp.actions, mdp.states))
@@ -173,6 +174,6 @@ def _shaping_basis(mdp: FiniteMDP, root: Array) -> Array:
     eye = xp.eye(mdp.states, dtype=xp.float64, device=flow.device)
     first = xp.astype(xp.arange(mdp.actions, device=flow.device) == 0, xp.float64)
     filler = eye[:, None, :] * first[:, None] * xp.astype(mdp.terminal, xp.float64)[..., None, None]
-    columns = root[..., None] * (flow + filler)
+    columns = flow + filler if root is None else root[..., None] * (flow + filler)
     basis, _ = xp.linalg.qr(xp.reshape(columns, (*columns.shape[:-3], mdp.states * mdp.actions, mdp.states)))
     return basis

@@ -9,9 +9,7 @@ from rewardlab.exact.mdp import FiniteMDP, Reward
 __all__ = ["potential_shaping", "redistribution"]
 
 
-def potential_shaping(
-    mdp: FiniteMDP, potential: Float[Array, "*#potentials s"]
-) -> Float[Array, "*batch s a s"]:
+def potential_shaping(mdp: FiniteMDP, potential: Float[Array, "*#potentials s"]) -> Float[Array, "*batch s a s"]:
     """The shaping reward: discount times the potential of the next state, minus the potential of the state.
 
     Added to any reward it changes every return by the same amount, the negative of the expected potential of the
@@ -35,7 +33,9 @@ def potential_shaping(
         raise ValueError(f"potential has shape {tuple(potential.shape)}, expected (*batch, {mdp.states})")
     xp = array_namespace(potential)
     if bool(xp.any(mdp.terminal & (potential != 0))):
-        raise ValueError("potential of a terminal state is not 0; episodes of different lengths would be paid differently")
+        raise ValueError(
+            "potential of a terminal state is not 0, so episodes of different lengths would be paid differently"
+        )
     shaping = shaping_term(mdp, potential)
     return xp.broadcast_to(shaping, (*shaping.shape[:-2], mdp.actions, mdp.states))
 

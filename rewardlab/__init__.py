@@ -1,0 +1,26 @@
+"""What does a reward function really say, how far is it from what you mean, and what happens when it is optimised?
+
+Rooms, one a question, loaded when first used:
+    rewardlab.exact: worlds solved exactly, the ground truth for everything else.
+    rewardlab.distance: how different are two rewards?
+    rewardlab.catalogue: which paper is implemented where, and which figure tests it.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "catalogue", "distance", "exact"]
+
+_ROOMS = frozenset({"catalogue", "distance", "exact"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load a room on first use (PEP 562), so that `import rewardlab` costs next to nothing."""
+    if name in _ROOMS:
+        return import_module(f"rewardlab.{name}")
+    raise AttributeError(f"module 'rewardlab' has no attribute {name!r}; it has {', '.join(sorted(_ROOMS))}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

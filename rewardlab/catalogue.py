@@ -1,0 +1,120 @@
+"""Which paper is implemented where, which figures test it, and which notebook explains it."""
+
+from dataclasses import dataclass
+
+__all__ = ["PAPERS", "Paper"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """A paper and what this project makes of it.
+
+    Args:
+        title: Full title.
+        year: Year of its first appearance.
+        arxiv: arXiv id, or None where the paper is not there.
+        question: The question its room answers.
+        method: The method in a line.
+        functions: Dotted names of the public functions that implement it.
+        figures: Ids of the figures that test its claims.
+        notebook: Name of the notebook that walks through it, without its suffix, or None.
+    """
+
+    title: str
+    year: int
+    arxiv: str | None
+    question: str
+    method: str
+    functions: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+    notebook: str | None = None
+
+
+_HOW_DIFFERENT = "How different are two rewards?"
+_TOUR = "how_different_are_two_rewards"
+
+PAPERS: tuple[Paper, ...] = (
+    Paper(
+        title="STARC: A General Framework For Quantifying Differences Between Reward Functions",
+        year=2023,
+        arxiv="2309.15257",
+        question=_HOW_DIFFERENT,
+        method="canonicalise, normalise, compare: a distance that bounds worst-case regret from both sides",
+        functions=(
+            "rewardlab.distance.starc",
+            "rewardlab.distance.compare_all",
+            "rewardlab.distance.explain_difference",
+            "rewardlab.exact.greedy_regret",
+            "rewardlab.exact.worst_case_regret",
+            "rewardlab.exact.chebyshev_radius",
+            "rewardlab.exact.regret_constants",
+        ),
+        figures=(
+            "regret_correlation",
+            "redistribution_dial",
+            "worst_case_bounds",
+            "toy_text",
+            "reacher",
+            "discount_sweep",
+            "cost_growth",
+        ),
+        notebook=_TOUR,
+    ),
+    Paper(
+        title="Quantifying Differences in Reward Functions",
+        year=2020,
+        arxiv="2006.13900",
+        question=_HOW_DIFFERENT,
+        method="EPIC: shape by a policy-free value of random transitions, then the Pearson distance",
+        functions=("rewardlab.distance.epic", "rewardlab.distance.sample_epic"),
+        figures=("epic_gridworld", "regret_correlation", "redistribution_dial", "transition_coverage"),
+        notebook=_TOUR,
+    ),
+    Paper(
+        title="Dynamics-Aware Comparison of Learned Reward Functions",
+        year=2022,
+        arxiv="2201.10081",
+        question=_HOW_DIFFERENT,
+        method="DARD: EPIC's idea, evaluated only on transitions that the dynamics can make",
+        functions=("rewardlab.distance.dard", "rewardlab.distance.sample_dard"),
+        figures=("regret_correlation", "redistribution_dial", "transition_coverage"),
+        notebook=_TOUR,
+    ),
+    Paper(
+        title="Reward Distance Comparisons Under Transition Sparsity",
+        year=2025,
+        arxiv="2504.11508",
+        question=_HOW_DIFFERENT,
+        method="SRRD: a canonical form that keeps its invariance when few transitions are sampled",
+        functions=("rewardlab.distance.sample_srrd",),
+        figures=("transition_coverage",),
+    ),
+    Paper(
+        title="Policy Invariance Under Reward Transformations: Theory and Application to Reward Shaping",
+        year=1999,
+        arxiv=None,
+        question=_HOW_DIFFERENT,
+        method="potential shaping leaves every optimal policy as it was, in every world",
+        functions=("rewardlab.distance.explain_difference", "rewardlab.distance.same_optimal_policies"),
+        figures=("toy_text",),
+        notebook=_TOUR,
+    ),
+    Paper(
+        title="Invariance in Policy Optimisation and Partial Identifiability in Reward Learning",
+        year=2022,
+        arxiv="2203.07475",
+        question=_HOW_DIFFERENT,
+        method="the transformations that each source of data cannot see: shaping, redistribution, scale, masks",
+        functions=("rewardlab.distance.same_policy_order", "rewardlab.distance.same_optimal_policies"),
+        figures=("toy_text",),
+        notebook=_TOUR,
+    ),
+    Paper(
+        title="Defining and Characterizing Reward Hacking",
+        year=2022,
+        arxiv="2209.13085",
+        question=_HOW_DIFFERENT,
+        method="over all policies, a proxy is safe from hacking only if it orders policies as the true reward does",
+        functions=("rewardlab.distance.same_policy_order",),
+    ),
+)
