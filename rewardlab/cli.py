@@ -25,8 +25,6 @@ def figures(
     """
     try:
         from paper_figures.command import run_command
-        from paper_figures.figure import Scale
-        from paper_figures.runner import default_workers
     except ModuleNotFoundError as error:
         if error.name != "paper_figures":
             raise
@@ -34,7 +32,7 @@ def figures(
             "the figures are in the project's checkout, not in the installed package; "
             "clone the repository and run `make figures` there"
         ) from error
-    return run_command(only, Scale(scale, default_workers() if workers is None else workers))
+    return run_command(only, scale, workers)
 
 
 def papers() -> None:

@@ -181,6 +181,6 @@ def _distribution(mdp: FiniteMDP, value: Array | None, size: int, name: str) -> 
     xp = array_namespace(mdp.transition)
     if value is None:
         return xp.full((size,), 1 / size, dtype=xp.float64, device=mdp.transition.device)
-    if tuple(check_array(name, value).shape) != (size,):
+    if tuple(check_array(name, value, like=mdp.transition).shape) != (size,):
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({size},)")
-    return check_distribution(name, as_float64(value), over="states" if size == mdp.states else "actions")
+    return check_distribution(name, as_float64(value), over="actions" if name.startswith("action") else "states")

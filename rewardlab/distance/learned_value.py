@@ -4,6 +4,10 @@ The order of work is the point. All rewards are evaluated on the SAME transition
 values come from one linear solve. So values are linear in the reward, errors are shared, and two rewards that mean the
 same get the same canonical form even where the values themselves are only approximate.
 
+Shared errors cancel between equivalent rewards; they still distort every other distance, towards 0 where far too few
+samples let one error dominate all rewards alike. The mean of canonical rewards over the policy's actions at one state
+is 0 for exact values: draw several actions at some fresh states and look at it before trusting a distance.
+
 Needs torch; import it from here (`from rewardlab.distance.learned_value import fit_values, starc_from_samples`).
 """
 
@@ -19,7 +23,6 @@ from rewardlab.arrays import Array, array_namespace, as_float64, is_torch_array
 from rewardlab.checks import check_array, check_choice, check_finite, check_scalar
 
 RIDGE = 1e-10  # on the standardised observation: settles collinear entries, moves nothing one could measure
-HIDDEN_RIDGE = 1e-2  # on hidden units, which lie within [-1, 1]; see `fit_values`
 BATCH = 512
 LEARNING_RATE = 3e-3
 
@@ -58,6 +61,7 @@ class LearnedValues(nn.Module):
 
     @torch.no_grad()
     def forward(self, observations: Float[Array, "*batch d"]) -> Float[Array, "k *batch"]:
+        """Values (k, *batch) of observations (*batch, d)."""
         expected = self.centre.shape[0]
         if check_array("observations", observations).shape[-1] != expected:
             raise ValueError(
@@ -108,14 +112,14 @@ def fit_values(
         TypeError: If an argument is not an array.
         ValueError: If shapes disagree, a number is not finite, or the discount is not in [0, 1).
 
-    Source: the value-adjusted levelling of arXiv 2309.15257 with V from least-squares temporal differences (Bradtke & Barto
-    1996). Departs from the official code, which trains a separate network for each reward on its own rollouts by stochastic
-    gradient: errors then differ between rewards, and that difference is reported as distance.
+    Source: the value-adjusted levelling of arXiv 2309.15257 with V from least-squares temporal differences (Bradtke &
+    Barto 1996). Departs from the official code, which trains a separate network for each reward on its own rollouts by
+    stochastic gradient: errors then differ between rewards, and that difference is reported as distance.
 
-    Ridges are relative to features of order one (observations are standardised, tanh units bounded): 1e-10 on observations,
-    so that linear potentials vanish, and 1e-2 on hidden units. The temporal-difference solve amplifies sampling noise most
-    where features change slowly; on Reacher, of 1e-10, 1e-4, 1e-3 and 1e-2 the last left the smallest mean advantage (zero
-    for exact values) on fresh states, at every size of network and sample tried. The constant bears none.
+    Ridges are relative to features of order one (observations are standardised, tanh units bounded): 1e-10 on
+    observations, so that linear potentials vanish, none on the constant, and 1 / sqrt(n) on hidden units. The last is
+    needed because the temporal-difference solve amplifies sampling noise where features change slowly; it fades as
+    samples grow. Its size was chosen on Reacher by the mean advantage on fresh states, which is 0 for exact values.
 
     Example:
         Two states that alternate, reward 1 on leaving state 0.
@@ -153,16 +157,16 @@ def canonical_from_samples(
     """Value-adjusted levelling on samples: mean over next states of `reward + discount * next value - value`.
 
     Args:
-        rewards: k rewards on n states and actions, with the next states of each on a last axis (n, K); for deterministic
-            dynamics one next state says all, and the axis may be left out.
+        rewards: k rewards on n states and actions, with the next states of each on a last axis (n, K); for
+            deterministic dynamics one next state says all, and the axis may be left out.
         values: Values of the n states under each reward.
         next_values: Values of the next states, in the shape of `rewards`.
         discount: In [0, 1).
         terminated: Which next states are true ends, worth 0; None for none of them.
 
     Returns:
-        Canonical rewards (k, n), estimates of each reward's advantages. With K draws of the next state they carry noise of
-        order 1 / sqrt(K) that is shared by all rewards; with one draw of a stochastic world that noise enters distances.
+        Canonical rewards (k, n), estimates of each reward's advantages. With K draws of the next state they carry
+        noise of order 1 / sqrt(K), which enters distances: give a stochastic world more than one.
 
     Source: arXiv 2309.15257, value-adjusted levelling.
     """
@@ -198,11 +202,14 @@ def starc_from_samples(
     """STARC distances between k rewards from shared samples and learned values.
 
     Args:
-        rewards, values, next_values, discount, terminated: As in `canonical_from_samples`. Use transitions that the values
-            were not fitted on, or the fit's own errors hide.
+        rewards: As in `canonical_from_samples`; on transitions the values were not fitted on, or the fit's errors hide.
+        values: Values of the states.
+        next_values: Values of the next states, in the shape of `rewards`.
+        discount: In [0, 1).
+        terminated: Which next states are true ends, worth 0; None for none of them.
         order: 1, 2 or inf: the sampled norm (mean, root mean square, maximum) that normalises and compares.
-        tolerance: A canonical reward below this part of its reward and values is rounding, hence trivial. Wider than for
-            exact values, because the linear solve leaves about 1e-8.
+        tolerance: A canonical reward below this part of its reward and values is rounding, hence trivial. Wider than
+            for exact values, because the linear solve leaves about 1e-8.
 
     Returns:
         Distances with the standardised rewards and the flags of trivial ones. A trivial reward is at distance 1 from
@@ -235,7 +242,7 @@ def _solve_last_layer(values: LearnedValues, now, then, alive, weight, reward) -
         features = values.features(now)
         weighted = (features * weight / weight.sum()).T
         system = weighted @ (features - alive * values.features(then))
-        penalty = torch.full_like(system[0], HIDDEN_RIDGE)
+        penalty = torch.full_like(system[0], len(now) ** -0.5)
         penalty[: 1 + now.shape[-1]] = RIDGE
         penalty[0] = 0.0  # the constant is what absorbs a shifted reward, however large
         values.coefficients = torch.linalg.solve(system + torch.diag(penalty), weighted @ reward.T)

@@ -51,7 +51,7 @@ def minimal_potential_canonical(mdp: FiniteMDP, reward: Reward, order: Norm) -> 
     return mdp.transition_reward(reward) + shaping_term(mdp, minimal_potential(mdp, reward, order))
 
 
-def _least_squares(design: ShapingDesign, reward: Float[Array, "*batch s a s"]) -> Float[Array, "*batch s"]:
+def _least_squares(design: ShapingDesign, reward: Float[Array, "*#batch s a s"]) -> Float[Array, "*batch s"]:
     xp = array_namespace(reward)
     ones = xp.ones_like(design.mdp.transition)
     return solve_positive(design.normal_matrix(ones), -design.transposed(design.weighted(reward)))

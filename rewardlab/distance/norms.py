@@ -5,7 +5,7 @@ from typing import Literal, get_args
 from jaxtyping import Float
 
 from rewardlab.arrays import Array, array_namespace
-from rewardlab.checks import check_choice
+from rewardlab.checks import check_array, check_choice
 from rewardlab.exact.mdp import FiniteMDP
 
 __all__ = ["NORMS", "Norm", "norm"]
@@ -28,12 +28,17 @@ def norm(mdp: FiniteMDP, table: Float[Array, "*#batch s a s"], order: Norm) -> F
         The norm, `(*batch)`.
 
     Raises:
-        ValueError: If `order` is none of these.
+        TypeError: If `table` is not an array of the same library as the MDP.
+        ValueError: If `order` is none of these, or `table` has another shape.
 
     Source: lucyfarnik/starc. Off the support of T the weighted norms see almost nothing, so they are norms of
         canonical forms that are the same for every next state, but hardly of tables.
     """
     check_choice("order", order, NORMS)
+    check_array("table", table, like=mdp.transition)
+    if tuple(table.shape[-3:]) != (mdp.states, mdp.actions, mdp.states):
+        expected = f"(*batch, {mdp.states}, {mdp.actions}, {mdp.states})"
+        raise ValueError(f"table has shape {tuple(table.shape)}, expected {expected}")
     xp = array_namespace(table)
     size = xp.abs(table)
     if order == "inf":

@@ -74,8 +74,9 @@ def dard_from_data(
         discount: Discount factor in [0, 1].
         missing: What to do about combinations that were not observed.
 
-    Source: Wulfe et al. 2022 (arXiv 2201.10081), definition 3. The code beside arXiv 2504.11508 takes both states of
-        the last term from the successors of the first state; the definition, followed here, does not.
+    Source: Wulfe et al. 2022 (arXiv 2201.10081), dynamics-aware transformation. The code beside arXiv
+        2504.11508 takes both states of the last term from the successors of the first state; the definition, followed
+        here, does not.
     """
     check_choice("missing", missing, MISSING)
     data = _Data(rewards, transitions, discount)
@@ -202,7 +203,11 @@ def _meetings(data: _Data, origin: np.ndarray, target: np.ndarray, missing: Miss
             place = place[0][first], place[1][first]
             values = np.stack([np.bincount(number, reward[rows]) / np.bincount(number) for reward in data.own])
         table = [sparse.csr_array((value, place), shape=asked.shape) for value in (*values, np.ones(len(place[0])))]
-        *reward, known = [(step[origin] @ jumps).multiply(step[target]).sum(axis=1) for jumps in table]
+        meeting = step[target].tocoo()  # one entry for each pair and each S'' from its target
+        place = origin[meeting.row], meeting.col
+        *reward, known = [
+            np.bincount(meeting.row, meeting.data * (step @ jumps)[place], minlength=len(origin)) for jumps in table
+        ]
         total += share * np.stack(reward)
         weight += share * (known if missing == "found" else data.seen[action][origin] & data.seen[action][target])
     return _ratio(total, weight)

@@ -41,8 +41,7 @@ def epic_by_sampling(
     """Canonically shaped rewards of EPIC on a batch of transitions.
 
     `R(s,a,s') + discount * p(s') - p(s) - discount * mean of p`, with `p(s)` the mean of `R(s, A, S')` over shared
-    draws of actions and states, independent of each other. Each distinct state and each distinct draw is evaluated
-        once.
+    draws of actions and states, independent of each other. Each distinct state meets each distinct draw once.
 
     Args:
         rewards: k reward functions, by name or in a row.
@@ -61,8 +60,8 @@ def epic_by_sampling(
     Raises:
         TypeError, ValueError: If an argument does not fit, or a reward returns anything but n finite numbers.
 
-    Source: Gleave et al. 2021 (arXiv 2006.13900), algorithm in appendix A; `terminated` counts as False throughout, as
-        in the official code, because the theory is that of an infinite horizon.
+    Source: Gleave et al. 2021 (arXiv 2006.13900), sample-based approximation; `terminated` counts as False
+        throughout, as in the official code, because the theory is that of an infinite horizon.
     """
     named, index = named_rewards(rewards), index_transitions(transitions, states)
     check_scalar("discount", discount, low=0, high=1)
@@ -97,8 +96,8 @@ def dard_by_sampling(
     """Dynamics-aware canonical rewards of DARD on a batch of transitions, next states drawn from a model of the world.
 
     Each transition (s, a, s') meets the same actions A, drawn from the actions of the transitions; from a distinct
-    state and a draw of A there is one next state, whichever transition asks. One draw of A serves both next states of
-        a term.
+    state and a draw of A there is one next state, whichever transition asks. One draw of A serves both next states
+    of a term.
 
     Args:
         rewards: k reward functions, by name or in a row.
@@ -115,7 +114,7 @@ def dard_by_sampling(
         TypeError, ValueError: If an argument does not fit, `successors` returns another shape than its states, or a
             reward returns anything but finite numbers.
 
-    Source: Wulfe et al. 2022 (arXiv 2201.10081), definition 3.
+    Source: Wulfe et al. 2022 (arXiv 2201.10081), dynamics-aware transformation.
     """
     named, index = named_rewards(rewards), index_transitions(transitions)
     check_scalar("discount", discount, low=0, high=1)

@@ -110,7 +110,7 @@ def sample_epic_distances(
         TypeError, ValueError: If an argument does not fit, or a reward returns anything but n finite numbers; the
             message names the reward and the row.
 
-    Source: Gleave et al. 2021 (arXiv 2006.13900), definitions 4.1 and 4.2, and its sample-based approximation.
+    Source: Gleave et al. 2021 (arXiv 2006.13900), EPIC distance and its sample-based approximation.
     """
     check_choice("missing", missing, MISSING)
     if missing == "evaluate":
@@ -150,7 +150,7 @@ def sample_dard_distances(
 
     Returns, Raises: as `sample_epic_distances`.
 
-    Source: Wulfe et al. 2022 (arXiv 2201.10081), definitions 3 and 4.
+    Source: Wulfe et al. 2022 (arXiv 2201.10081), dynamics-aware reward distance.
     """
     if successors is None:
         canonical = dard_from_data(rewards, transitions, discount, missing=missing)

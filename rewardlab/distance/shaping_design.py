@@ -28,7 +28,7 @@ class ShapingDesign:
     mdp: FiniteMDP
     weight: Float[Array, "*batch s a s"] | None
 
-    def weighted(self, table: Float[Array, "*#batch s a s"]) -> Float[Array, "*batch s a s"]:
+    def weighted(self, table: Float[Array, "*#batch s #a s"]) -> Float[Array, "*batch s a s"]:
         """The table times the weight."""
         return table if self.weight is None else self.weight * table
 

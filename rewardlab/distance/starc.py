@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float
 
 from rewardlab.arrays import Array, array_namespace, as_float64
-from rewardlab.checks import check_array, check_choice
+from rewardlab.checks import check_array, check_choice, check_finite
 from rewardlab.distance.canonical import (
     dard_canonical,
     epic_canonical,
@@ -117,7 +117,8 @@ def starc(
         0.000000 2.000000
     """
     check_choice("metric", metric, NORMS)
-    a, b = (standardise(mdp, reward, canonicaliser, normaliser) for reward in (reward_a, reward_b))
+    rewards = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
+    a, b = (standardise(mdp, reward, canonicaliser, normaliser) for reward in rewards)
     if bool(array_namespace(a.table).any(a.trivial)) or bool(array_namespace(a.table).any(b.trivial)):
         warnings.warn(
             "a reward is trivial: every policy earns the same, so its distance to others is 1 by convention",
@@ -173,7 +174,7 @@ def epic(
         reward_b: Likewise; batch dimensions broadcast.
         state_distribution: Distribution of states for canonical shaping, `(S)`; uniform by default.
         action_distribution: Distribution of actions for canonical shaping, `(A)`; uniform by default.
-        coverage: Distribution of transitions on which the rewards are compared, `(S, A, S)`; uniform by default.
+        coverage: How much each transition counts in the comparison, `(S, A, S)`, in any unit; uniform by default.
 
     Returns:
         sqrt((1 - correlation) / 2) in [0, 1], `(*batch)`; NaN where a canonical reward is constant. With uniform
@@ -185,7 +186,8 @@ def epic(
     Source: Gleave et al. 2021 (arXiv 2006.13900), definition 4.6.
     """
     options = {"state_distribution": state_distribution, "action_distribution": action_distribution}
-    return _pearson(mdp, *(epic_canonical(mdp, reward, **options) for reward in (reward_a, reward_b)), coverage)
+    rewards = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
+    return _pearson(mdp, *(epic_canonical(mdp, reward, **options) for reward in rewards), coverage)
 
 
 def dard(
@@ -203,16 +205,15 @@ def dard(
         reward_a: `(*rewards, S, A, S)` or `(*rewards, S, A)`.
         reward_b: Likewise; batch dimensions broadcast.
         action_distribution: Distribution of actions `(A)`; uniform by default.
-        coverage: Distribution of transitions on which the rewards are compared, `(S, A, S)`; by default those that can
-            happen: any state and action with the same probability, then the world's next state.
+        coverage: How much each transition counts in the comparison, `(S, A, S)`, in any unit; by default those that
+            can happen: any state and action with the same probability, then the world's next state.
 
     Returns, Raises: as `epic`.
 
     Source: Wulfe et al. 2022 (arXiv 2201.10081).
     """
-    canonical = (
-        dard_canonical(mdp, reward, action_distribution=action_distribution) for reward in (reward_a, reward_b)
-    )
+    rewards = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
+    canonical = (dard_canonical(mdp, reward, action_distribution=action_distribution) for reward in rewards)
     return _pearson(mdp, *canonical, mdp.transition if coverage is None else coverage)
 
 
@@ -225,7 +226,8 @@ def srrd(
 
     Source: arXiv 2504.11508; the tabular form is derived here from its sampled one.
     """
-    canonical = (srrd_canonical(mdp, reward) for reward in (reward_a, reward_b))
+    rewards = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
+    canonical = (srrd_canonical(mdp, reward) for reward in rewards)
     return _pearson(mdp, *canonical, mdp.transition if coverage is None else coverage)
 
 
@@ -234,8 +236,11 @@ def _pearson(mdp: FiniteMDP, table_a: Array, table_b: Array, coverage: Array | N
     flat_a, flat_b = (xp.reshape(table, (*table.shape[:-3], -1)) for table in (table_a, table_b))
     if coverage is None:
         return pearson_distance(flat_a, flat_b)
-    check_array("coverage", coverage)
+    check_array("coverage", coverage, like=mdp.transition)
     if tuple(coverage.shape[-3:]) != (mdp.states, mdp.actions, mdp.states):
         expected = (mdp.states, mdp.actions, mdp.states)
         raise ValueError(f"coverage has shape {tuple(coverage.shape)}, expected {expected}")
+    check_finite("coverage", as_float64(coverage))
+    if bool(xp.any(coverage < 0)) or bool(xp.any(xp.all(coverage <= 0, axis=(-3, -2, -1)))):
+        raise ValueError("coverage has a negative entry or only zeros, expected at least 0 and some above 0")
     return pearson_distance(flat_a, flat_b, xp.reshape(as_float64(coverage), (*coverage.shape[:-3], -1)))

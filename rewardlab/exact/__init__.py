@@ -8,6 +8,7 @@ from rewardlab.exact.evaluation import (
     state_values,
     uniform_policy,
 )
+from rewardlab.exact.gridworld import Gridworld, gridworld
 from rewardlab.exact.mdp import FiniteMDP
 from rewardlab.exact.planning import OptimalPolicy, SoftOptimalPolicy, optimal_policy, soft_optimal_policy
 from rewardlab.exact.polytope import RegretConstants, chebyshev_radius, flow_matrix, project_reward, regret_constants
@@ -19,19 +20,24 @@ from rewardlab.exact.regret import (
     symmetric_greedy_regret,
     worst_case_regret,
 )
+from rewardlab.exact.toy_text import ToyTextWorld, from_gymnasium
 from rewardlab.exact.transformations import potential_shaping, redistribution
 
 __all__ = [
     "FiniteMDP",
+    "Gridworld",
     "OptimalPolicy",
     "RegretConstants",
     "SoftOptimalPolicy",
+    "ToyTextWorld",
     "WorstCaseRegret",
     "action_values",
     "advantages",
     "chebyshev_radius",
     "flow_matrix",
+    "from_gymnasium",
     "greedy_regret",
+    "gridworld",
     "interpolate_rewards",
     "occupancy",
     "optimal_policy",

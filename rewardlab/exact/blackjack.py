@@ -79,7 +79,7 @@ def _hands() -> list[tuple[int, bool]]:
 
 
 def _hit(state, total: int, dealer: int, usable: bool) -> list:
-    """Outcomes of taking a card. A hand without a usable ace has none, or is worth too much for one to become usable."""
+    """Outcomes of taking a card. An ace that is not usable never becomes so again, so the sum says enough."""
     outcomes = []
     for card, chance in _CARDS.items():
         reached, still_usable = _worth(total - 10 * usable + card, usable or card == 1)

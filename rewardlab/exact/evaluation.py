@@ -3,7 +3,7 @@
 from jaxtyping import Float
 
 from rewardlab.arrays import Array, array_namespace, as_float64
-from rewardlab.checks import check_array, check_distribution
+from rewardlab.checks import check_array, check_broadcast, check_distribution
 from rewardlab.exact.mdp import FiniteMDP, Reward
 
 __all__ = [
@@ -40,9 +40,8 @@ def state_values(mdp: FiniteMDP, reward: Reward, policy: Policy | None = None) -
     """
     state_action = mdp.state_action_reward(reward)
     policy = _checked_policy(mdp, policy)
-    xp = array_namespace(state_action)
-    earned = xp.linalg.vecdot(policy, state_action)
-    return _solve(_bellman_matrix(mdp, policy), earned)
+    check_broadcast(policy=tuple(policy.shape[:-2]), reward=tuple(state_action.shape[:-2]))
+    return values_of_earnings(mdp, array_namespace(state_action).linalg.vecdot(policy, state_action), policy)
 
 
 def action_values(mdp: FiniteMDP, reward: Reward, policy: Policy | None = None) -> Float[Array, "*batch s a"]:
@@ -95,6 +94,11 @@ def policy_return(mdp: FiniteMDP, reward: Reward, policy: Policy | None = None) 
     return array_namespace(values).linalg.vecdot(mdp.initial, values)
 
 
+def values_of_earnings(mdp: FiniteMDP, earned: Float[Array, "*#batch s"], policy: Policy) -> Float[Array, "*batch s"]:
+    """As `state_values`, unchecked, from what the policy earns on average in each state; that must be 0 in the end."""
+    return _solve(_bellman_matrix(mdp, policy), earned)
+
+
 def expected_next(mdp: FiniteMDP, values: Float[Array, "*#batch s"]) -> Float[Array, "*batch s a"]:
     """Discounted expected value of the next state after each action, `(*batch, S, A)`; 0 in terminal states."""
     xp = array_namespace(values)
@@ -106,10 +110,10 @@ def expected_next(mdp: FiniteMDP, values: Float[Array, "*#batch s"]) -> Float[Ar
 def _checked_policy(mdp: FiniteMDP, policy: Array | None) -> Array:
     if policy is None:
         return uniform_policy(mdp)
-    if array_namespace(check_array("policy", policy)) is not array_namespace(mdp.transition):
-        raise TypeError(f"policy is a {type(policy).__name__} but the MDP holds {type(mdp.transition).__name__}s")
+    check_array("policy", policy, like=mdp.transition)
     if tuple(policy.shape[-2:]) != (mdp.states, mdp.actions):
         raise ValueError(f"policy has shape {tuple(policy.shape)}, expected (*batch, {mdp.states}, {mdp.actions})")
+    check_broadcast(policy=tuple(policy.shape[:-2]), mdp=mdp.batch_shape)
     return check_distribution("policy", as_float64(policy), over="actions")
 
 

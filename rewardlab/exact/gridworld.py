@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import dedent
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -64,7 +63,7 @@ def gridworld(
     *,
     slip: float = 0.0,
     discount: float = 0.95,
-    moves: Literal["compass", "king"] = "compass",
+    moves: str = "compass",
     stay: bool = False,
 ) -> Gridworld:
     """A gridworld drawn as text: `.` free, `S` start, `#` wall, `G` goal, `H` hole; goals and holes end the episode.

@@ -8,12 +8,16 @@ import numpy as np
 from jaxtyping import Float
 
 from rewardlab.arrays import Array, array_namespace, as_float64, is_array, to_numpy
-from rewardlab.checks import check_array, check_distribution, check_finite, check_scalar
+from rewardlab.checks import check_array, check_broadcast, check_distribution, check_finite, check_scalar
 
 __all__ = ["FiniteMDP", "Reward"]
 
 Reward = Float[Array, "*#rewards s a s"] | Float[Array, "*#rewards s a"]
-"""A reward for transitions `(*batch, S, A, S)`, or for state-action pairs `(*batch, S, A)`."""
+"""A reward for transitions `(*batch, S, A, S)`, or for state-action pairs `(*batch, S, A)`.
+
+Where the last three dimensions are (S, A, S) it is the former: in a world of as many actions as states, a batch of
+S rewards for state-action pairs must be given for transitions.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +114,7 @@ class FiniteMDP:
             ValueError: If its trailing shape is neither (S, A, S) nor (S, A), its batch does not broadcast against
                 the MDP's, or an entry is NaN or infinite (the entry is named).
         """
-        reward = self._checked_reward(reward, name)
+        reward = self.checked_reward(reward, name)
         if self._is_transition_shaped(reward):
             return reward
         xp = array_namespace(reward)
@@ -122,20 +126,55 @@ class FiniteMDP:
         Raises:
             TypeError, ValueError: As `transition_reward`.
         """
-        reward = self._checked_reward(reward, name)
+        reward = self.checked_reward(reward, name)
         xp = array_namespace(reward)
         if self._is_transition_shaped(reward):
             return xp.linalg.vecdot(self.continuation, reward)
         return xp.where(self.terminal[..., None], xp.zeros_like(reward), reward)
 
+    def checked_reward(self, reward: Reward, name: str = "reward") -> Reward:
+        """The reward in float64, of the shape it came in, checked.
+
+        Raises:
+            TypeError, ValueError: As `transition_reward`.
+        """
+        check_array(name, reward, like=self.transition)
+        short, transition_shaped = (self.states, self.actions), self._is_transition_shaped(reward)
+        if not transition_shaped and tuple(reward.shape[-2:]) != short:
+            sizes = f"{self.states}, {self.actions}"
+            expected = f"(*batch, {sizes}, {self.states}) or (*batch, {sizes})"
+            raise ValueError(f"{name} has shape {tuple(reward.shape)}, expected {expected}")
+        check_broadcast(**{name: tuple(reward.shape[: -3 if transition_shaped else -2]), "mdp": self.batch_shape})
+        return check_finite(name, as_float64(reward))
+
+    def checked_rewards(self, **rewards: Reward) -> list[Reward]:
+        """As `checked_reward` for each of several rewards, under the names they are passed by; batches must broadcast.
+
+        Raises:
+            TypeError, ValueError: As `transition_reward`, or if the batches do not broadcast against one another.
+        """
+        checked = [self.checked_reward(reward, name) for name, reward in rewards.items()]
+        batches = (tuple(r.shape[: -3 if self._is_transition_shaped(r) else -2]) for r in checked)
+        check_broadcast(**dict(zip(rewards, batches, strict=True)), mdp=self.batch_shape)
+        return checked
+
     def __getitem__(self, index: Any) -> "FiniteMDP":
-        """The worlds at `index` of the batch, not checked again."""
+        """The worlds at `index` of the batch, not checked again.
+
+        Raises:
+            IndexError: If the index reaches beyond the batch.
+        """
+        try:
+            picked = tuple(self.initial[..., 0][index].shape)  # of one number a world, so that no index reaches further
+        except IndexError:
+            raise IndexError(f"index {index!r} does not fit a batch of shape {self.batch_shape}") from None
         part = object.__new__(FiniteMDP)
-        for name, trailing in (("transition", 3), ("initial", 1), ("terminal", 1)):
-            value = getattr(self, name)
-            object.__setattr__(part, name, value[index] if value.ndim > trailing else value)
+        for name in ("transition", "initial", "terminal"):
+            object.__setattr__(part, name, getattr(self, name)[index])
+        if tuple(part.transition.shape) != (*picked, self.states, self.actions, self.states):
+            raise IndexError(f"index {index!r} counts from the end, expected one that counts from the first dimension")
         discount = self.discount if isinstance(self.discount, float) else self.discount[index]
-        object.__setattr__(part, "discount", discount)
+        object.__setattr__(part, "discount", discount if np.ndim(discount) else float(discount))
         return part
 
     def with_discount(self, discount: Any) -> "FiniteMDP":
@@ -176,27 +215,6 @@ class FiniteMDP:
     def _is_transition_shaped(self, reward: Array) -> bool:
         return tuple(reward.shape[-3:]) == (self.states, self.actions, self.states)
 
-    def _checked_reward(self, reward: Array, name: str) -> Array:
-        check_array(name, reward)
-        if array_namespace(reward) is not array_namespace(self.transition):
-            raise TypeError(
-                f"{name} is a {type(reward).__name__} but the MDP holds {type(self.transition).__name__}s; "
-                f"use one library"
-            )
-        full, short = (self.states, self.actions, self.states), (self.states, self.actions)
-        if not self._is_transition_shaped(reward) and tuple(reward.shape[-2:]) != short:
-            raise ValueError(
-                f"{name} has shape {tuple(reward.shape)}, expected (*batch, *{full}) or (*batch, *{short})"
-            )
-        batch = tuple(reward.shape[: -3 if self._is_transition_shaped(reward) else -2])
-        try:
-            np.broadcast_shapes(batch, self.batch_shape)
-        except ValueError:
-            raise ValueError(
-                f"{name} has batch shape {batch}, which does not broadcast against the MDP's {self.batch_shape}"
-            ) from None
-        return check_finite(name, as_float64(reward))
-
     def _check_terminal_states_absorb(self) -> None:
         xp = array_namespace(self.transition)
         stays = xp.linalg.diagonal(xp.moveaxis(self.transition, -2, -3))  # (*batch, A, S): probability of staying
@@ -225,10 +243,7 @@ def _field(value: Any, name: str, transition: Array) -> Array | None:
     if value is None:
         return None
     xp, shape = array_namespace(transition), tuple(transition.shape[:-2])
-    if array_namespace(check_array(name, value)) is not xp:
-        raise TypeError(
-            f"{name} is a {type(value).__name__} but transition is a {type(transition).__name__}; use one library"
-        )
+    check_array(name, value, like=transition)
     if tuple(value.shape) not in (shape, shape[-1:]):
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape} to go with transition")
     return xp.broadcast_to(value, shape)
@@ -260,11 +275,11 @@ def _checked_discount(value: Any, transition: Array) -> Any:
         return float(check_scalar("discount", value if not is_array(value) else float(value), low=0, high=1))
     if tuple(value.shape) != batch:
         raise ValueError(f"discount has shape {tuple(value.shape)}, expected a number or the batch shape {batch}")
-    check_finite("discount", value)
+    check_finite("discount", check_array("discount", value, like=transition))
     xp = array_namespace(transition)
     if bool(xp.any((value < 0) | (value > 1))):
-        position = tuple(np.argwhere(~to_numpy((value >= 0) & (value <= 1)))[0])
-        raise ValueError(f"discount[{position[0]}] is {to_numpy(value)[position]}, expected a number in [0, 1]")
+        position = np.argwhere(~to_numpy((value >= 0) & (value <= 1)))[0].tolist()
+        raise ValueError(f"discount{position} is {to_numpy(value)[tuple(position)]}, expected a number in [0, 1]")
     return as_float64(value)
 
 

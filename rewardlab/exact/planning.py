@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rewardlab.arrays import Array, array_namespace
-from rewardlab.checks import check_scalar
-from rewardlab.exact.evaluation import action_values as action_values_of
-from rewardlab.exact.evaluation import expected_next, state_values
+from rewardlab.arrays import Array, array_namespace, to_numpy
+from rewardlab.checks import check_array, check_broadcast, check_scalar
+from rewardlab.exact.evaluation import expected_next, uniform_policy, values_of_earnings
 from rewardlab.exact.mdp import FiniteMDP, Reward
 
 __all__ = ["OptimalPolicy", "SoftOptimalPolicy", "optimal_policy", "soft_optimal_policy"]
@@ -67,8 +66,7 @@ def optimal_policy(
     """
     state_action = mdp.state_action_reward(reward)
     xp = array_namespace(state_action)
-    if allowed is not None and bool(xp.any(~xp.any(allowed, axis=-1))):
-        raise ValueError("allowed has a state without any allowed action, expected at least one in each state")
+    _check_allowed(mdp, allowed)
     batch = (*_broadcast_batch(mdp, state_action, allowed), mdp.states, mdp.actions)
     values, action_values = _policy_iteration(mdp, xp.broadcast_to(state_action, batch), allowed)
     best = xp.max(action_values, axis=-1, keepdims=True)
@@ -82,7 +80,8 @@ def soft_optimal_policy(mdp: FiniteMDP, reward: Reward, temperature: float = 1.0
     """The policy that maximises return plus temperature times entropy (maximum causal entropy).
 
     Soft policy iteration: each step evaluates the policy with its entropy by a direct solve, then softens the
-    action values; it converges quadratically and stops when values move by less than 1e-12 of their size.
+    action values; it converges quadratically and stops when values move by less than 1e-12 of their size, or, where
+    discounts near 1 amplify rounding, when they no longer come nearer.
 
     Args:
         mdp: World.
@@ -104,6 +103,7 @@ def soft_optimal_policy(mdp: FiniteMDP, reward: Reward, temperature: float = 1.0
     batch = xp.broadcast_to(state_action, shape)
     alive = xp.astype(~mdp.terminal, xp.float64)
     values = xp.zeros_like(batch[..., 0])
+    change = xp.full_like(values[..., 0], math.inf)
     for _ in range(1000):
         action_values = batch + expected_next(mdp, values)
         top = xp.max(action_values, axis=-1)
@@ -112,11 +112,13 @@ def soft_optimal_policy(mdp: FiniteMDP, reward: Reward, temperature: float = 1.0
         policy = weights / total[..., None]
         log_policy = (action_values - top[..., None]) / temperature - xp.log(total)[..., None]
         earned = xp.sum(policy * (batch - temperature * log_policy), axis=-1) * alive
-        updated = state_values(mdp, earned[..., None] + xp.zeros_like(batch), policy)
-        change, values = xp.max(xp.abs(updated - values)), updated
-        if float(change) <= 1e-12 * (1 + float(xp.max(xp.abs(values)))):
+        updated = values_of_earnings(mdp, earned, policy)
+        previous, change, values = change, xp.max(xp.abs(updated - values), axis=-1), updated
+        size = temperature + xp.max(xp.abs(values), axis=-1)
+        rounding = (change <= 1e-6 * size) & (change > previous / 2)  # so near, a step that does not square the error
+        if bool(xp.all((change <= 1e-12 * size) | rounding)):
             return SoftOptimalPolicy(policy, values)
-    raise RuntimeError(f"soft policy iteration still moves by {float(change):.2g} after 1000 iterations")
+    raise RuntimeError(f"soft policy iteration still moves by {float(xp.max(change)):.2g} after 1000 iterations")
 
 
 def _policy_iteration(mdp: FiniteMDP, rewards: Array, allowed: Array | None) -> tuple[Array, Array]:
@@ -124,7 +126,8 @@ def _policy_iteration(mdp: FiniteMDP, rewards: Array, allowed: Array | None) -> 
     xp = array_namespace(rewards)
     shape = tuple(rewards.shape)
     world, discount = _world_of_each_reward(mdp, shape[:-2])
-    action_values = action_values_of(mdp, rewards)  # one improvement of the uniform policy is a good start
+    start = values_of_earnings(mdp, xp.mean(rewards, axis=-1), uniform_policy(mdp))
+    action_values = rewards + expected_next(mdp, start)  # one improvement of the uniform policy is a good start
     if allowed is not None:
         blocked = xp.full_like(rewards, -math.inf)
         rewards, action_values = xp.where(allowed, rewards, blocked), xp.where(allowed, action_values, blocked)
@@ -194,8 +197,22 @@ def _horizon(discount: Array | float) -> Array | float:
     return 1 / (1 - discount + 1e-3)
 
 
+def _check_allowed(mdp: FiniteMDP, allowed: Array | None) -> None:
+    if allowed is None:
+        return
+    xp = array_namespace(check_array("allowed", allowed, like=mdp.transition))
+    if allowed.dtype != xp.bool:
+        raise TypeError(f"allowed has dtype {allowed.dtype}, expected bool (True where the action may be taken)")
+    if tuple(allowed.shape[-2:]) != (mdp.states, mdp.actions):
+        raise ValueError(f"allowed has shape {tuple(allowed.shape)}, expected (*batch, {mdp.states}, {mdp.actions})")
+    stuck = ~xp.any(allowed, axis=-1)
+    if bool(xp.any(stuck)):
+        state = int(np.argwhere(to_numpy(stuck))[0][-1])
+        raise ValueError(f"allowed has no action for state {state}, expected at least one in each state")
+
+
 def _broadcast_batch(mdp: FiniteMDP, state_action: Array, allowed: Array | None) -> tuple[int, ...]:
-    shapes = [mdp.batch_shape, tuple(state_action.shape[:-2])]
+    shapes = {"reward": tuple(state_action.shape[:-2]), "mdp": mdp.batch_shape}
     if allowed is not None:
-        shapes.append(tuple(allowed.shape[:-2]))
-    return np.broadcast_shapes(*shapes)
+        shapes["allowed"] = tuple(allowed.shape[:-2])
+    return check_broadcast(**shapes)

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack
 
-from rewardlab.arrays import Array, array_namespace, to_numpy
+from rewardlab.arrays import Array, array_namespace, as_float64, to_numpy
+from rewardlab.checks import check_array, check_finite
 from rewardlab.exact.mdp import FiniteMDP, Reward
 
 __all__ = [
@@ -71,12 +72,15 @@ def project_reward(
     Returns:
         `(I - B B^+)` applied to the expected reward of each state-action pair, `(*batch, S, A)`.
 
+    Raises:
+        TypeError, ValueError: If the reward or the weight does not fit the world, or a weight is not above 0.
+
     Source: Skalse et al. 2024 (arXiv 2310.09144), projected reward; the minimal canonical form of STARC for the
         transition-weighted L2 norm.
     """
     state_action = mdp.state_action_reward(reward)
     xp = array_namespace(state_action)
-    root = None if weight is None else xp.sqrt(weight)
+    root = None if weight is None else xp.sqrt(_checked_weight(mdp, weight))
     basis = _shaping_basis(mdp, root)
     flat = state_action if root is None else root * state_action
     flat = xp.reshape(flat, (*flat.shape[:-2], mdp.states * mdp.actions))
@@ -164,6 +168,16 @@ def alive_flow(mdp: FiniteMDP) -> tuple[np.ndarray, csr_array]:
 def visits_scale(mdp: FiniteMDP) -> float:
     """Order of magnitude of an occupancy's total; unless programs are scaled by it they lose digits near discount 1."""
     return 1 / max(1 - mdp.discount, 1 / mdp.states)
+
+
+def _checked_weight(mdp: FiniteMDP, weight: Array) -> Array:
+    weight = check_finite("weight", as_float64(check_array("weight", weight, like=mdp.transition)))
+    if tuple(weight.shape[-2:]) != (mdp.states, mdp.actions):
+        raise ValueError(f"weight has shape {tuple(weight.shape)}, expected (*batch, {mdp.states}, {mdp.actions})")
+    smallest = float(array_namespace(weight).min(weight))
+    if smallest <= 0:
+        raise ValueError(f"weight has an entry of {smallest:.6g}, expected all above 0")
+    return weight
 
 
 def _shaping_basis(mdp: FiniteMDP, root: Array | None = None) -> Array:

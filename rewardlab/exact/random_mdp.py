@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rewardlab.checks import check_choice, check_scalar
+from rewardlab.checks import as_generator, check_choice, check_finite, check_scalar
 from rewardlab.exact.mdp import FiniteMDP
 from rewardlab.exact.transformations import potential_shaping
 
@@ -41,9 +41,9 @@ def random_transition(
     Source: lucyfarnik/starc, random environment. Worlds there share a stream between forked workers, which
         repeats them; streams here are spawned.
     """
-    check_scalar("states", states, low=1)
-    check_scalar("actions", actions, low=1)
-    streams = np.random.default_rng(rng).spawn(1 if batch is None else batch)
+    check_scalar("states", states, low=1, whole=True)
+    check_scalar("actions", actions, low=1, whole=True)
+    streams = _streams(batch, rng)
     worlds = [_one_transition(states, actions, episodic, clean, stream) for stream in streams]
     transition, terminal = (np.stack(parts) for parts in zip(*worlds, strict=True))
     return (transition[0], terminal[0]) if batch is None else (transition, terminal)
@@ -78,6 +78,7 @@ def random_reward(
         Rewards `(*batch, S, A, S)`.
 
     Raises:
+        TypeError: If `mdp` does not hold NumPy arrays.
         ValueError: If `mdp` has a batch dimension, or `support` is "terminal" and it has no terminal state.
 
     Source: lucyfarnik/starc, random reward with its options.
@@ -87,7 +88,10 @@ def random_reward(
         raise ValueError(f"mdp has batch shape {mdp.batch_shape}, expected one world; index the batch first")
     if support == "terminal" and not mdp.terminal.any():
         raise ValueError("support is 'terminal' but the mdp has no terminal state")
-    streams = np.random.default_rng(rng).spawn(1 if batch is None else batch)
+    if not isinstance(mdp.transition, np.ndarray):
+        kind = type(mdp.transition).__name__
+        raise TypeError(f"mdp holds {kind}s, expected NumPy arrays; convert the reward afterwards")
+    streams = _streams(batch, rng)
     rewards = np.stack([_one_reward(mdp, sparse, shaped, support, stream) for stream in streams])
     return rewards[0] if batch is None else rewards
 
@@ -96,9 +100,21 @@ def interpolate_rewards(
     start: Float[np.ndarray, "*batch s a s"], end: Float[np.ndarray, "*batch s a s"], steps: int = 16
 ) -> Float[np.ndarray, "*batch steps s a s"]:
     """Rewards on the straight line from `start` (left out) to `end` (included), in `steps` equal steps."""
-    check_scalar("steps", steps, low=1)
+    check_scalar("steps", steps, low=1, whole=True)
+    for name, value in (("start", start), ("end", end)):
+        if not isinstance(value, np.ndarray) or value.ndim < 3:
+            raise TypeError(f"{name}: expected a NumPy array (*batch, S, A, S), got {type(value).__name__}")
+        check_finite(name, value)
+    if start.shape[-3:] != end.shape[-3:]:
+        raise ValueError(f"end has shape {end.shape}, expected that of start {start.shape}")
     weight = (np.arange(1, steps + 1) / steps)[:, None, None, None]
     return start[..., None, :, :, :] + weight * (end - start)[..., None, :, :, :]
+
+
+def _streams(batch: int | None, rng: int | np.random.Generator) -> list[np.random.Generator]:
+    """One independent generator for each world or reward."""
+    count = 1 if batch is None else check_scalar("batch", batch, low=1, whole=True)
+    return as_generator(rng).spawn(count)
 
 
 def _size_class(states: int, small: float, medium: float, large: float) -> float:

@@ -57,6 +57,7 @@ def greedy_regret(mdp: FiniteMDP, true: Reward, proxy: Reward, *, ties: Ties = "
     Source: lucyfarnik/starc, interpolation experiment; exact returns here where the official code samples them.
     """
     check_choice("ties", ties, ("first", "optimistic", "pessimistic"))
+    true, proxy = mdp.checked_rewards(true=true, proxy=proxy)
     best, worst, followed = optimal_policy(mdp, true), optimal_policy(mdp, -true), optimal_policy(mdp, proxy)
     if ties == "first":
         reached = policy_return(mdp, true, followed.policy)
@@ -72,6 +73,7 @@ def symmetric_greedy_regret(mdp: FiniteMDP, reward_a: Reward, reward_b: Reward) 
 
     Args, Returns: as `greedy_regret`, with each reward once the true one and once the proxy, first tie taken.
     """
+    reward_a, reward_b = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
     best_a, worst_a = optimal_policy(mdp, reward_a), optimal_policy(mdp, -reward_a)
     best_b, worst_b = optimal_policy(mdp, reward_b), optimal_policy(mdp, -reward_b)
     lost_a = _share_lost(best_a, worst_a, policy_return(mdp, reward_a, best_b.policy))
@@ -100,6 +102,7 @@ def worst_case_regret(mdp: FiniteMDP, true: Reward, proxy: Reward) -> WorstCaseR
     Source: definition of soundness in STARC (arXiv 2309.15257); the linear program is derived here.
     """
     alive, flow = alive_flow(mdp)
+    true, proxy = mdp.checked_rewards(true=true, proxy=proxy)
     directions = [to_numpy(advantages(mdp, reward)) for reward in (true, proxy)]
     if any(direction.ndim > 2 for direction in directions):
         raise ValueError("true and proxy: expected one reward each, got a batch; call once a pair")

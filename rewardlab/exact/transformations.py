@@ -1,9 +1,10 @@
 """Changes of a reward that leave the order of all policies as it was, in a given world."""
 
+import numpy as np
 from jaxtyping import Float
 
-from rewardlab.arrays import Array, array_namespace, as_float64
-from rewardlab.checks import check_array, check_finite
+from rewardlab.arrays import Array, array_namespace, as_float64, to_numpy
+from rewardlab.checks import check_array, check_broadcast, check_finite
 from rewardlab.exact.mdp import FiniteMDP, Reward
 
 __all__ = ["potential_shaping", "redistribution"]
@@ -28,13 +29,16 @@ def potential_shaping(mdp: FiniteMDP, potential: Float[Array, "*#potentials s"])
 
     Source: Ng, Harada and Russell 1999, theorem 1; the terminal condition is that of episodic tasks.
     """
-    potential = check_finite("potential", as_float64(check_array("potential", potential)))
+    potential = check_finite("potential", as_float64(check_array("potential", potential, like=mdp.transition)))
     if tuple(potential.shape[-1:]) != (mdp.states,):
         raise ValueError(f"potential has shape {tuple(potential.shape)}, expected (*batch, {mdp.states})")
     xp = array_namespace(potential)
-    if bool(xp.any(mdp.terminal & (potential != 0))):
+    check_broadcast(potential=tuple(potential.shape[:-1]), mdp=mdp.batch_shape)
+    wrong = mdp.terminal & (potential != 0)
+    if bool(xp.any(wrong)):
+        state = int(np.argwhere(to_numpy(wrong))[0][-1])
         raise ValueError(
-            "potential of a terminal state is not 0, so episodes of different lengths would be paid differently"
+            f"potential of terminal state {state} is not 0, so episodes of different lengths would be paid differently"
         )
     shaping = shaping_term(mdp, potential)
     return xp.broadcast_to(shaping, (*shaping.shape[:-2], mdp.actions, mdp.states))

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from rewardlab.distance import PUBLISHED_FAMILY, distance_table, starc
-from rewardlab.exact import FiniteMDP, interpolate_rewards, potential_shaping, random_reward, symmetric_greedy_regret
-
+from rewardlab.exact import FiniteMDP, interpolate_rewards, random_reward, symmetric_greedy_regret
 from tests.benchmarks import bare_study
 
 DISCOUNT, STEPS = 0.95, 16

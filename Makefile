@@ -1,0 +1,39 @@
+# Each target creates .venv and installs what is missing the first time, and goes straight to work afterwards.
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Small matrices: threads inside the linear algebra only compete with the workers.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: figures test test-slow bench notebooks lint install
+
+figures: $(STAMP)
+	@$(BIN)/rewardlab figures --scale small --workers $(WORKERS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -q -n $(WORKERS)
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) -m slow
+
+bench: $(STAMP) # without the run-time checks of shapes, which would be timed too
+	@JAXTYPING_DISABLE=1 $(BIN)/python -m pytest -q tests/benchmarks -m "slow or not slow"
+
+notebooks: $(STAMP)
+	@$(BIN)/python -m pytest -q --nbmake notebooks
+
+lint: $(STAMP)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports --no-logo
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing rewardlab and its tools into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
