@@ -129,7 +129,7 @@ def _compare_exactly(
             table.add_row("worst-case regret", _number(worst_case_regret(mdp, true, proxy).regret), "0 to 1", meaning)
         explanation = explain_difference(mdp, ours, theirs)
     console.print(table)
-    sentence = str(explanation).replace("reward_a", reward).replace("reward_b", against)
+    sentence = explanation.sentence(reward, against)
     console.print(Text(f"\n{sentence}"))
     carriers = explanation.carriers(_CARRIERS, states=world.state_labels, actions=world.action_labels)
     if len(carriers):

@@ -12,7 +12,8 @@ from rewardlab.checks import check_array, check_broadcast, check_distribution, c
 
 __all__ = ["FiniteMDP", "Reward"]
 
-Reward = Float[Array, "*#rewards s a s"] | Float[Array, "*#rewards s a"]
+# the trailing shape tells which of the two it is; an annotation of both would take some batches for tables
+Reward = Float[Array, "..."]
 """A reward for transitions `(*batch, S, A, S)`, or for state-action pairs `(*batch, S, A)`.
 
 Where the last three dimensions are (S, A, S) it is the former: in a world of as many actions as states, a batch of

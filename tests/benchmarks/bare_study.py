@@ -1,7 +1,7 @@
 """The published study's unit in bare NumPy: the solves and reductions alone, for one world, unchecked.
 
-The yardstick of the library's overhead: 5 canonical forms x 7 normalisers x 6 metrics and the greedy regrets of a batch of
-pairs, written out for uniform distributions and no terminal states.
+The yardstick of the library's overhead: 5 canonical forms x 7 normalisers x 6 metrics and the greedy regrets of a
+batch of pairs, written out for uniform distributions and no terminal states.
 """
 
 import numpy as np
@@ -14,9 +14,7 @@ def distances(transition: np.ndarray, discount: float, rewards_a: np.ndarray, re
     weight = transition.reshape(-1)
     states, actions = transition.shape[:2]
     peak = transition.max(axis=-1).reshape(-1)
-    forms = zip(
-        _canonical(transition, discount, rewards_a), _canonical(transition, discount, rewards_b), strict=True
-    )
+    forms = zip(_canonical(transition, discount, rewards_a), _canonical(transition, discount, rewards_b), strict=True)
     for position, (form_a, form_b) in enumerate(forms):
         compact = form_a.shape[-1] == states * actions
         layout = (None, peak, states) if compact else (weight, weight, 1)

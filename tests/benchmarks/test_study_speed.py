@@ -1,7 +1,7 @@
 """Speed of the published study's unit: one pair of rewards, S=32, A=4, 210 distances and exact regrets.
 
-Times are CPU seconds of one thread (run with OMP_NUM_THREADS=1, as `make bench` does); what is asserted are the bounds the project
-promises and the ratio to the same mathematics in bare NumPy, measured in turn in the same run.
+Times are CPU seconds of one thread (run with OMP_NUM_THREADS=1, as `make bench` does); what is asserted are the bounds
+the project promises and the ratio to the same mathematics in bare NumPy, measured in turn in the same run.
 """
 
 import subprocess
@@ -36,7 +36,9 @@ def library(mdp, a, b):
 def bare(mdp, a, b):
     parts = [
         (
-            bare_study.distances(mdp.transition, DISCOUNT, a[start : start + BARE_CHUNK], b[start : start + BARE_CHUNK]),
+            bare_study.distances(
+                mdp.transition, DISCOUNT, a[start : start + BARE_CHUNK], b[start : start + BARE_CHUNK]
+            ),
             bare_study.regrets(mdp.transition, DISCOUNT, a[start : start + BARE_CHUNK], b[start : start + BARE_CHUNK]),
         )
         for start in range(0, len(a), BARE_CHUNK)

@@ -159,7 +159,9 @@ def test_large_shaping_and_redistribution_hide_nothing_and_invent_nothing(mdp, s
     b = random_table(mdp, rng)
     noise = size * planted(mdp, np.zeros_like(b), rng)
     assert explain_difference(mdp, b + noise, b).same_order
-    assert explain_difference(mdp, b + noise + 0.01 * random_table(mdp, rng), b).kind == "different"
+    other = b + 0.01 * random_table(mdp, rng)
+    assume(np.sin(np.radians(explain_difference(mdp, other, b).angle)) > 1e-3)  # else there is little to hide
+    assert explain_difference(mdp, other + noise, b).kind == "different"
 
 
 @given(worlds(), seeds, st.floats(0.1, 10), st.sampled_from([-1, 1]))
@@ -183,9 +185,7 @@ def test_a_step_penalty_is_a_different_task_where_episodes_end():
     assert found.kind == "different"
     assert found.distance > 0.1
     assert found.affine == pytest.approx((2, -0.1))
-    assert str(found).endswith(
-        "reward_a pays 0.1 less a step than 2 x reward_b, no shaping where episodes end"
-    )
+    assert str(found).endswith("reward_a pays 0.1 less a step than 2 x reward_b, no shaping where episodes end")
     goal[0, 0, 1] = 1.0
     assert explain_difference(world, goal**2 - 0.1 * goal[0], goal).affine is None
 
