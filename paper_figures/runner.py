@@ -13,6 +13,7 @@ import platform
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -170,7 +171,9 @@ def _compute(figure: Figure, scale: Scale, seed: int, key: str, kept: Path) -> d
 
     module = _load(figure)
     started = time.perf_counter()
-    frame = module.compute(scale, seed)
+    with warnings.catch_warnings():  # joblib replaces a worker that has grown; nothing is lost
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
+        frame = module.compute(scale, seed)
     verdicts = module.verdicts(frame)
     seconds = time.perf_counter() - started
     record = {
