@@ -206,7 +206,7 @@ def dard(
         reward_b: Likewise; batch dimensions broadcast.
         action_distribution: Distribution of actions `(A)`; uniform by default.
         coverage: How much each transition counts in the comparison, `(S, A, S)`, in any unit; by default those that
-            can happen: any state and action with the same probability, then the world's next state.
+            can happen: any non-terminal state and action alike, then the world's next state.
 
     Returns, Raises: as `epic`.
 
@@ -214,7 +214,7 @@ def dard(
     """
     rewards = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
     canonical = (dard_canonical(mdp, reward, action_distribution=action_distribution) for reward in rewards)
-    return _pearson(mdp, *canonical, mdp.transition if coverage is None else coverage)
+    return _pearson(mdp, *canonical, mdp.continuation if coverage is None else coverage)
 
 
 def srrd(
@@ -228,7 +228,7 @@ def srrd(
     """
     rewards = mdp.checked_rewards(reward_a=reward_a, reward_b=reward_b)
     canonical = (srrd_canonical(mdp, reward) for reward in rewards)
-    return _pearson(mdp, *canonical, mdp.transition if coverage is None else coverage)
+    return _pearson(mdp, *canonical, mdp.continuation if coverage is None else coverage)
 
 
 def _pearson(mdp: FiniteMDP, table_a: Array, table_b: Array, coverage: Array | None) -> Array:

@@ -331,3 +331,12 @@ def test_terminal_rewards_do_not_count():
     for form in STARC_FORMS:
         assert starc(mdp, reward, collected_never, canonicaliser=form) == pytest.approx(0, abs=1e-12)
     assert np.vdot(occupancy(mdp)[..., None] * mdp.transition, collected_never - reward) == 0
+
+
+@pytest.mark.parametrize("distance", [dard, srrd])
+def test_default_coverage_leaves_out_what_follows_the_end(distance):
+    mdp = FiniteMDP.random(5, 2, episodic=True, rng=3)
+    a, b = np.random.default_rng(0).normal(size=(2, 5, 2, 5))
+    lasting = np.where(mdp.terminal[:, None, None], 0.0, mdp.transition)
+    assert float(distance(mdp, a, b)) == pytest.approx(float(distance(mdp, a, b, coverage=lasting)), abs=1e-14)
+    assert abs(float(distance(mdp, a, b)) - float(distance(mdp, a, b, coverage=mdp.transition))) > 1e-4
