@@ -28,7 +28,8 @@ CLAIMS = (
         says="Distance to the true reward grows from potential shaped to second peak to random to negative.",
         threshold="strictly this order on at least 90% of seeds (refuted below 50%)",
         published="0.897 < 1.257 < 1.378 < 1.706",
-        limits="Values are learned, not exact, and the distances of the middle two move with how well they are.",
+        limits="Values are learned, not exact, and the distances of the middle two move with how well they are. "
+        "Written down after a trial run had shown these distances.",
     ),
     Claim(
         id="reacher-shaped-zero",
@@ -39,7 +40,7 @@ CLAIMS = (
         published="0.897",
         limits="The published potential is linear in the observation, which the last layer removes exactly; one that "
         "is not (distance shaped, drawn beside it) vanishes only as fast as values are learned, and looks further away "
-        "than the second peak.",
+        "than the second peak. Written down after a trial run had shown these distances.",
     ),
     Claim(
         id="reacher-apart",
