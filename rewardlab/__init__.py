@@ -3,6 +3,10 @@
 Rooms, one a question, loaded when first used:
     rewardlab.exact: worlds solved exactly, the ground truth for everything else.
     rewardlab.distance: how different are two rewards?
+    rewardlab.transforms: how do I reshape reward values and combine several into one, safely?
+    rewardlab.scoring: how good is a reward model?
+    rewardlab.audit: is this reward safe to optimise?
+    rewardlab.adapters: how do I use it in gymnasium, Stable-Baselines3, TRL, verl or OpenRLHF?
     rewardlab.catalogue: which paper is implemented where, and which figure tests it.
 """
 
@@ -10,9 +14,9 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "catalogue", "distance", "exact"]
+__all__ = ["__version__", "adapters", "audit", "catalogue", "distance", "exact", "scoring", "transforms"]
 
-_ROOMS = frozenset({"catalogue", "distance", "exact"})
+_ROOMS = frozenset(__all__) - {"__version__"}
 
 
 def __getattr__(name: str) -> ModuleType:

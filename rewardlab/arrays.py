@@ -1,18 +1,37 @@
 """Arrays of any supported library (NumPy, torch), one implementation for both."""
 
+from types import ModuleType
 from typing import Any, TypeAlias
 
+import array_api_compat.numpy as numpy_namespace
 import numpy as np
-from array_api_compat import array_namespace, is_torch_array
+from array_api_compat import array_namespace as namespace_of_any
+from array_api_compat import is_torch_array
 
 Array: TypeAlias = Any  # NumPy array or torch tensor; the shape and dtype live in the jaxtyping annotation
 
-__all__ = ["Array", "array_namespace", "as_float64", "is_array", "to_numpy"]
+__all__ = ["Array", "array_namespace", "as_float64", "is_array", "is_torch", "to_numpy"]
+
+
+def array_namespace(*arrays: Array) -> ModuleType:
+    """The array API of the library that all the arrays are of.
+
+    Raises:
+        TypeError: If they are of several libraries, or of none.
+    """
+    if len(arrays) == 1 and type(arrays[0]) is np.ndarray:  # half of the time that a reward of a few steps takes
+        return numpy_namespace
+    return namespace_of_any(*arrays)
 
 
 def is_array(value: object) -> bool:
     """Whether `value` is a NumPy array (or scalar) or a torch tensor."""
     return isinstance(value, np.ndarray | np.generic) or is_torch_array(value)
+
+
+def is_torch(value: object) -> bool:
+    """Whether `value` is a torch tensor; imports no torch."""
+    return not isinstance(value, np.ndarray) and is_torch_array(value)
 
 
 def as_float64(value: Array) -> Array:

@@ -15,6 +15,7 @@ __all__ = [
     "check_choice",
     "check_distribution",
     "check_finite",
+    "check_same_shape",
     "check_scalar",
 ]
 
@@ -99,6 +100,16 @@ def check_distribution(name: str, value: Array, *, over: str) -> Array:
             f"expected 1 within {PROBABILITY_TOLERANCE:g} (a probability over {over})"
         )
     return value
+
+
+def check_same_shape(name: str, value: Array, other_name: str, other: Array) -> None:
+    """Do nothing if both arrays have one shape.
+
+    Raises:
+        ValueError: Names both shapes if they differ.
+    """
+    if tuple(value.shape) != tuple(other.shape):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, {other_name} {tuple(other.shape)}; expected the same")
 
 
 def check_scalar(

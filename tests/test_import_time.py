@@ -36,7 +36,7 @@ def test_import_is_light(module):
 
 
 def test_rooms_need_neither_torch_nor_matplotlib():
-    _, modules = _fresh_import("rewardlab.exact, rewardlab.distance")
+    _, modules = _fresh_import("rewardlab.exact, rewardlab.distance, rewardlab.transforms")
     assert not {"torch", "matplotlib"} & set(modules), "modules loaded:\n" + "\n".join(modules)
 
 
@@ -51,6 +51,6 @@ def test_rooms_load_on_first_use():
 def test_unknown_attribute_names_the_rooms():
     import rewardlab
 
-    with pytest.raises(AttributeError, match="no attribute 'distances'; it has catalogue, distance, exact"):
+    with pytest.raises(AttributeError, match="no attribute 'distances'; it has adapters, audit, catalogue, distance, exact"):
         _ = rewardlab.distances
-    assert {"exact", "distance", "catalogue"} <= set(dir(rewardlab))
+    assert {"exact", "distance", "catalogue", "transforms"} <= set(dir(rewardlab))

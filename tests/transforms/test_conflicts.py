@@ -1,0 +1,87 @@
+"""Which stages undo which: a warning each, once, by name."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from rewardlab import transforms as t
+from rewardlab.transforms import Centre, Fixed, GroupMean, LogSigmoid, Pipeline, PipelineWarning, chain, conflicts
+
+good_enough = chain(Centre(Fixed(0.0)), LogSigmoid())
+
+
+def warned(*arguments, **options):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pipeline = Pipeline(*arguments, **options)
+        values = {name: [-1.0, -2.0] for name in pipeline.names}
+        for _ in range(2):
+            pipeline(values, group_ids=[0, 0])
+    assert all(issubclass(warning.category, PipelineWarning) for warning in caught)
+    assert [str(warning.message) for warning in caught] == conflicts(pipeline)
+    return [str(warning.message).split(":")[0] for warning in caught]
+
+
+@pytest.mark.parametrize("advantage", [t.Standardised(), t.NormaliseThenSum()])
+def test_group_standardisation_after_log_sigmoid(advantage):
+    assert warned({"help": good_enough}, advantage=advantage) == [
+        f"'advantage/{advantage.name}' undoes 'help/log_sigmoid'"
+    ]
+
+
+@pytest.mark.parametrize("saturating", [t.LogSigmoid(), t.Sigmoid(), t.ConcaveUtility(0.5), t.ClipAbove()])
+@pytest.mark.parametrize("rescaling", [t.ZScore(), t.MinMax(), t.Rank()])
+def test_rescaling_a_group_after_any_saturation(saturating, rescaling):
+    assert warned({"help": chain(saturating, rescaling)}) == [
+        f"'help/{rescaling.name}' undoes 'help/{saturating.name}'"
+    ]
+    assert warned({"help": chain(saturating)}, after=rescaling) == [
+        f"'after/{rescaling.name}' undoes 'help/{saturating.name}'"
+    ]
+    assert warned({"help": chain(rescaling, saturating)}) == []
+
+
+def test_centring_after_conjunction():
+    both = {"help": good_enough, "harm": good_enough}
+    assert warned(both, combine=t.Conjunction(), after=Centre(GroupMean())) == ["'after/centre' undoes 'conjunction'"]
+    assert warned(both, combine=t.Minimum(), after=Centre(GroupMean())) == []
+
+
+def test_centring_what_saturates_already():
+    assert warned({"help": chain(LogSigmoid(), Centre(Fixed(1.0)))}) == ["'help/centre' undoes 'help/log_sigmoid'"]
+
+
+@pytest.mark.parametrize("advantage", [None, t.MeanCentred(), t.LeaveOneOut(), t.BatchStandardised()])
+def test_what_is_sound_is_not_warned_of(advantage):
+    pipelines = [
+        {"help": good_enough, "harm": good_enough},
+        {"help": chain(Centre(GroupMean()), t.Scale(2.0)), "harm": chain(t.ZScore())},
+    ]
+    for signals in pipelines:
+        assert warned(signals, advantage=advantage) == []
+    assert warned({"help": chain()}, advantage=t.Standardised()) == []
+
+
+def test_the_warning_points_at_the_line_that_made_the_pipeline(tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(
+        "from rewardlab.transforms import LogSigmoid, Pipeline, Standardised\n\n"
+        "Pipeline({'a': LogSigmoid()}, advantage=Standardised())\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert f"{script}:3: PipelineWarning: 'advantage/standardised' undoes 'a/log_sigmoid'" in done.stderr
+
+
+def test_the_warning_is_true():
+    """Two groups, one hopeless and one already good: standardisation makes them push alike, the mean does not."""
+    rewards, ids = np.array([-4.0, -2.0, 8.0, 10.0]), [0, 0, 1, 1]
+    kept = Pipeline({"a": good_enough}, advantage=t.MeanCentred())({"a": rewards}, group_ids=ids).advantages
+    with pytest.warns(PipelineWarning):
+        undone = Pipeline({"a": good_enough}, advantage=t.Standardised(epsilon=0.0))(
+            {"a": rewards}, group_ids=ids
+        ).advantages
+    assert abs(kept[3]) < 1e-3 * abs(kept[1])
+    np.testing.assert_allclose(np.abs(undone), np.sqrt(0.5))
