@@ -39,7 +39,9 @@ from rewardlab.transforms.combiners import (
     WeightedSum,
 )
 from rewardlab.transforms.conflicts import PipelineWarning, conflicts
+from rewardlab.transforms.dynamic_scaling import all_pairs_accuracy, dpo_loss, dynamic_beta, pair_accuracy
 from rewardlab.transforms.groups import Groups
+from rewardlab.transforms.hybrid import group_length_penalty, hybrid_reward
 from rewardlab.transforms.normalise import min_max, quantile_reward, rank_reward, z_score
 from rewardlab.transforms.pipeline import Pipeline, PipelineResult
 from rewardlab.transforms.reference import gaussian_quantile_reference, mean_reference, quantile_reference
@@ -105,13 +107,18 @@ __all__ = [
     "WeightedMean",
     "WeightedSum",
     "ZScore",
+    "all_pairs_accuracy",
     "batch_standardised",
     "chain",
     "clip_at_reference",
     "concave_utility",
     "conflicts",
     "conjunction",
+    "dpo_loss",
+    "dynamic_beta",
     "gaussian_quantile_reference",
+    "group_length_penalty",
+    "hybrid_reward",
     "leave_one_out",
     "log_sigmoid",
     "mean_centred",
@@ -120,6 +127,7 @@ __all__ = [
     "min_max",
     "minimum",
     "normalise_then_sum",
+    "pair_accuracy",
     "preference_as_reward",
     "product",
     "quantile_reference",
