@@ -1,0 +1,27 @@
+"""Rewards plugged into the trainers people use: thin layers, one module a framework, loaded when first used.
+
+gymnasium: `RewardPipeline` for one environment, `VectorRewardPipeline` for a vector of them.
+stable_baselines3: `VecRewardPipeline`, and `RewardStages`, which logs every stage of the reward.
+trl, verl, openrlhf: the same pipeline as the reward path of a language model's trainer.
+samples: what those three share: scores of a batch of completions and their groups.
+
+Importing this package imports none of the frameworks; naming a module does, as in
+`from rewardlab.adapters import gymnasium`.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+_MODULES = frozenset({"gymnasium", "openrlhf", "samples", "stable_baselines3", "trl", "verl"})
+__all__ = ["gymnasium", "openrlhf", "samples", "stable_baselines3", "trl", "verl"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Load an adapter, and with it the framework it is for, on first use (PEP 562)."""
+    if name in _MODULES:
+        return import_module(f"rewardlab.adapters.{name}")
+    raise AttributeError(f"module 'rewardlab.adapters' has no attribute {name!r}; it has {', '.join(sorted(_MODULES))}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})
