@@ -10,7 +10,7 @@ from array_api_compat import is_torch_array
 
 Array: TypeAlias = Any  # NumPy array or torch tensor; the shape and dtype live in the jaxtyping annotation
 
-__all__ = ["Array", "array_namespace", "as_float64", "is_array", "is_torch", "to_numpy"]
+__all__ = ["Array", "array_namespace", "as_float64", "is_array", "is_floating", "is_torch", "to_numpy"]
 
 
 def array_namespace(*arrays: Array) -> ModuleType:
@@ -32,6 +32,13 @@ def is_array(value: object) -> bool:
 def is_torch(value: object) -> bool:
     """Whether `value` is a torch tensor; imports no torch."""
     return not isinstance(value, np.ndarray) and is_torch_array(value)
+
+
+def is_floating(value: Array) -> bool:
+    """Whether an array holds real floating-point numbers."""
+    if type(value) is np.ndarray:  # asking the array API takes microseconds, a step of an environment has few
+        return value.dtype.kind == "f"
+    return array_namespace(value).isdtype(value.dtype, "real floating")
 
 
 def as_float64(value: Array) -> Array:

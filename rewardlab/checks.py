@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from rewardlab.arrays import Array, array_namespace, is_array, to_numpy
+from rewardlab.arrays import Array, array_namespace, is_array, is_floating, to_numpy
 
 PROBABILITY_TOLERANCE = 1e-6  # a row may miss 1 by this much: transitions estimated in float32 still pass
 
@@ -35,7 +35,7 @@ def check_array(name: str, value: object, *, like: Array | None = None) -> Array
     if not is_array(value):
         raise TypeError(f"{name}: expected a NumPy array or torch tensor, got {type(value).__name__}")
     xp = array_namespace(value)
-    if not xp.isdtype(value.dtype, ("bool", "integral", "real floating")):
+    if not is_floating(value) and not xp.isdtype(value.dtype, ("bool", "integral")):
         raise TypeError(f"{name} has dtype {value.dtype}, expected real numbers")
     if like is not None and xp is not array_namespace(like):
         raise TypeError(f"{name} is a {type(value).__name__} but the MDP holds {type(like).__name__}s; use one library")
@@ -62,7 +62,7 @@ def check_finite(name: str, value: Array) -> Array:
         ValueError: Names the first entry that is NaN or infinite.
     """
     xp = array_namespace(value)
-    if math.isfinite(float(xp.sum(value))):  # one pass settles the usual case: NaN and infinity survive a sum
+    if math.isfinite(float(value.sum())):  # one pass settles the usual case: NaN and infinity survive a sum
         return value
     finite = xp.isfinite(value)
     if not bool(xp.all(finite)):

@@ -40,6 +40,7 @@ from rewardlab.transforms.combiners import (
 )
 from rewardlab.transforms.conflicts import PipelineWarning, conflicts
 from rewardlab.transforms.dynamic_scaling import all_pairs_accuracy, dpo_loss, dynamic_beta, pair_accuracy
+from rewardlab.transforms.ensemble import centre_members, mean_minus_std, uncertainty_weighted, worst_case
 from rewardlab.transforms.groups import Groups
 from rewardlab.transforms.hybrid import group_length_penalty, hybrid_reward
 from rewardlab.transforms.normalise import min_max, quantile_reward, rank_reward, z_score
@@ -109,6 +110,7 @@ __all__ = [
     "ZScore",
     "all_pairs_accuracy",
     "batch_standardised",
+    "centre_members",
     "chain",
     "clip_at_reference",
     "concave_utility",
@@ -122,6 +124,7 @@ __all__ = [
     "leave_one_out",
     "log_sigmoid",
     "mean_centred",
+    "mean_minus_std",
     "mean_reference",
     "median",
     "min_max",
@@ -137,7 +140,9 @@ __all__ = [
     "soft_minimum",
     "standardised",
     "token_advantages",
+    "uncertainty_weighted",
     "weighted_mean",
     "weighted_sum",
+    "worst_case",
     "z_score",
 ]

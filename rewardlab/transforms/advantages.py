@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from jaxtyping import Bool, Float
 
-from rewardlab.arrays import Array, array_namespace
+from rewardlab.arrays import Array, array_namespace, as_float64
 from rewardlab.checks import check_array, check_choice, check_scalar
 from rewardlab.transforms.combination import component_weights
-from rewardlab.transforms.groups import Groups, ungrouped
+from rewardlab.transforms.groups import Groups, restored, ungrouped
 
 __all__ = [
     "batch_standardised",
@@ -51,7 +51,7 @@ def mean_centred(
         array([ 0.5, -0.5, -0.5,  0.5])
     """
     deviation, _, _, _ = _group_deviation(rewards, group_ids, present, correction=0)
-    return _restored(deviation, rewards)
+    return restored(deviation, rewards)
 
 
 def standardised(
@@ -89,7 +89,7 @@ def standardised(
     """
     _check_convention(correction, epsilon)
     deviation, spread, groups, _ = _group_deviation(rewards, group_ids, present, correction=correction)
-    return _restored(_divided(deviation, groups.spread(spread), epsilon), rewards)
+    return restored(_divided(deviation, groups.spread(spread), epsilon), rewards)
 
 
 def leave_one_out(
@@ -119,7 +119,7 @@ def leave_one_out(
     xp = array_namespace(deviation)
     number = groups.sum(xp.astype(present, xp.float64))
     factor = number / xp.maximum(number - 1, xp.ones_like(number))  # a group of one has deviation 0
-    return _restored(deviation * groups.spread(factor), rewards)
+    return restored(deviation * groups.spread(factor), rewards)
 
 
 def batch_standardised(
@@ -159,7 +159,7 @@ def batch_standardised(
     values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     deviation, _ = groups.deviation(values, present, correction=correction)
     _, spread, whole = _batch_deviation(values, present, correction)
-    return _restored(_divided(deviation, whole.spread(spread), epsilon), rewards)
+    return restored(_divided(deviation, whole.spread(spread), epsilon), rewards)
 
 
 def normalise_then_sum(
@@ -202,10 +202,9 @@ def normalise_then_sum(
     """
     _check_convention(correction, epsilon)
     check_array("signals", signals)
-    if signals.ndim < 2:
+    if signals.ndim < 2 or not signals.shape[0]:
         raise ValueError(f"signals have shape {tuple(signals.shape)}, expected (signals, samples)")
-    xp = array_namespace(signals)
-    shares = component_weights(weights, signals)
+    shares = component_weights(weights, as_float64(signals))
     total, any_present, groups = 0.0, None, None
     for number in range(signals.shape[0]):
         here = None if present is None else present[number]
@@ -215,7 +214,7 @@ def normalise_then_sum(
         any_present = here if any_present is None else any_present | here
     deviation, spread, whole = _batch_deviation(total, any_present, correction)
     result = _divided(deviation, whole.spread(spread), epsilon)
-    return xp.astype(xp.reshape(result, signals.shape[1:]), signals.dtype)
+    return restored(result, signals[0])
 
 
 def token_advantages(
@@ -237,15 +236,16 @@ def token_advantages(
         >>> import numpy as np
         >>> token_advantages(np.array([1.0, -2.0]), np.array([[True, True], [True, False]]))
         array([[ 1.,  1.],
-               [-2., -0.]])
+               [-2.,  0.]])
     """
     if mask.ndim != 2 or mask.shape[0] != advantages.shape[0]:
         raise ValueError(f"mask has shape {tuple(mask.shape)}, expected ({advantages.shape[0]}, tokens)")
-    return advantages[:, None] * array_namespace(advantages).astype(mask, advantages.dtype)
+    xp = array_namespace(advantages)
+    return xp.where(xp.astype(mask, xp.bool, copy=False), advantages[:, None], xp.zeros_like(advantages[:, None]))
 
 
 def _group_deviation(rewards: Array, group_ids: Ids, present: Array | None, *, correction: int):
-    values, groups, present = ungrouped("rewards", check_array("rewards", rewards), group_ids, present)
+    values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     return *groups.deviation(values, present, correction=correction), groups, present
 
 
@@ -259,11 +259,6 @@ def _divided(deviation: Array, spread: Array, epsilon: float) -> Array:
     xp = array_namespace(deviation)
     compares = spread > 0
     return xp.where(compares, deviation / xp.where(compares, spread + epsilon, xp.ones_like(spread)), 0 * deviation)
-
-
-def _restored(values: Array, rewards: Array) -> Array:
-    xp = array_namespace(rewards)
-    return xp.astype(xp.reshape(values, rewards.shape), rewards.dtype, copy=False)
 
 
 def _check_convention(correction: int, epsilon: float) -> None:

@@ -1,7 +1,8 @@
 """How do several signals make one reward? Combinations along the first axis.
 
-Every function takes `signals (signals, *shape)`, or a list of arrays of one shape, and optionally `present`, a boolean array of the same shape. An
-absent entry is left out of its sample's combination; a sample with no signal present is NaN, never 0.
+Every function takes `signals (signals, *shape)`, or a list of arrays of one shape, and optionally `present`, a boolean
+array of the same shape. An absent entry is left out of its sample's combination; a sample with no signal present is
+NaN, never 0.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from array_api_compat import device
 from jaxtyping import Bool, Float
 
-from rewardlab.arrays import Array, array_namespace, is_array
+from rewardlab.arrays import Array, array_namespace, is_array, is_floating
 from rewardlab.checks import check_array, check_finite, check_same_shape, check_scalar
 
 __all__ = [
@@ -166,8 +167,9 @@ def median(signals: Signals, present: Present = None) -> Combined:
         number = xp.sum(xp.astype(present, xp.int64), axis=0)
     ascending = xp.sort(values, axis=0)
     low, high = xp.clip((number - 1) // 2, 0, None)[None], xp.clip(number // 2, None, values.shape[0] - 1)[None]
-    middle = xp.take_along_axis(ascending, low, axis=0)[0] / 2 + xp.take_along_axis(ascending, high, axis=0)[0] / 2
-    return _or_nan(middle, present)
+    below, above = (xp.take_along_axis(ascending, place, axis=0)[0] for place in (low, high))
+    below, above = (xp.where(number > 0, value, xp.zeros_like(value)) for value in (below, above))  # else infinite
+    return _or_nan(below + (above - below) / 2, present)
 
 
 def product(signals: Signals, present: Present = None) -> Combined:
@@ -222,14 +224,12 @@ def soft_minimum(signals: Signals, temperature: float, present: Present = None) 
     lowest = minimum(values, present)
     lowest = xp.where(xp.isnan(lowest), xp.zeros_like(lowest), lowest)
     above = xp.clip((values - lowest) / temperature, 0, None)
-    likelihood = xp.exp(-above)
+    less = xp.expm1(-above)  # likelihood less 1, in which a high temperature loses nothing to rounding
     if present is None:
-        return lowest - temperature * xp.log(xp.mean(likelihood, axis=0))
-    likelihood = xp.where(present, likelihood, xp.zeros_like(likelihood))
+        return lowest - temperature * xp.log1p(xp.mean(less, axis=0))
     number = xp.clip(xp.sum(xp.astype(present, values.dtype), axis=0), 1, None)
-    total = xp.sum(likelihood, axis=0)
-    some = xp.where(total > 0, total, xp.ones_like(total))
-    return _or_nan(lowest - temperature * xp.log(some / number), present)
+    total = xp.sum(xp.where(present, less, xp.zeros_like(less)), axis=0)
+    return _or_nan(lowest - temperature * xp.log1p(total / number), present)
 
 
 def component_weights(weights: Weights, signals: Array) -> Array:
@@ -254,10 +254,11 @@ def _prepared(signals: Array, weights: Weights, present: Array | None) -> tuple[
     xp = array_namespace(check_array("signals", signals))
     if not signals.ndim or not signals.shape[0]:
         raise ValueError(f"signals have shape {tuple(signals.shape)}, expected (signals, *shape) with a signal or more")
-    if not xp.isdtype(signals.dtype, "real floating"):
+    if not is_floating(signals):
         signals = xp.astype(signals, xp.float64)
     if present is not None:
-        check_same_shape("present", present, "signals", signals)
+        check_same_shape("present", check_array("present", present), "signals", signals)
+        present = xp.astype(present, xp.bool, copy=False)
         signals = xp.where(present, signals, xp.zeros_like(signals))
     check_finite("signals", signals)
     if weights is None:
@@ -272,23 +273,37 @@ def _stacked(signals: Sequence[Array]) -> Array:
     return array_namespace(*signals).stack(signals)
 
 
+def _alike(signals: Sequence[Array]) -> bool:
+    """Whether the signals are arrays of floats of one library, dtype and shape."""
+    if not signals or not is_array(signals[0]):
+        return False
+    kind, dtype, shape = type(signals[0]), signals[0].dtype, signals[0].shape
+    alike = all(type(values) is kind and values.dtype == dtype and values.shape == shape for values in signals)
+    return alike and is_floating(signals[0])
+
+
 def _total(signals: Signals, weights: Weights, present: Array | None, *, at_most_0: bool) -> Array:
     """Weighted sum, signal after signal where nothing is absent: a stack of them would cost as much as the rest."""
-    if present is None and isinstance(signals, list | tuple) and len({tuple(values.shape) for values in signals}) == 1:
-        total, shares = 0, [None] * len(signals) if weights is None else list(weights)
+    if present is None and isinstance(signals, list | tuple) and _alike(signals):
+        total = 0
+        shares = [None] * len(signals) if weights is None else [float(weight) for weight in weights]  # keeps the dtype
         if len(shares) != len(signals):
             raise ValueError(f"weights have shape ({len(shares)},), expected one for each of {len(signals)} signals")
         for values, share in zip(signals, shares, strict=True):
             _check_sign(values, at_most_0)
             total = total + (values if share is None else values * share)
-        return check_finite("the sum of signals", total)
+        try:
+            return check_finite("the sum of signals", total)
+        except ValueError:
+            _prepared(signals, weights, None)  # says which signal or weight it was, if it was one
+            raise
     values, present, shares = _prepared(signals, weights, present)
     _check_sign(values, at_most_0)
     return _or_nan(array_namespace(values).sum(values if shares is None else values * shares, axis=0), present)
 
 
 def _check_sign(log_probs: Array, at_most_0: bool) -> None:
-    if at_most_0 and float(array_namespace(log_probs).max(log_probs)) > 0:
+    if at_most_0 and 0 not in log_probs.shape and bool(array_namespace(log_probs).max(log_probs) > 0):
         raise ValueError(
             "conjunction: expected log-probabilities of at most 0 (outputs of log_sigmoid), got a positive entry; "
             "use weighted_sum for plain rewards"

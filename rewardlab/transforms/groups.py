@@ -8,10 +8,10 @@ import numpy as np
 from array_api_compat import device
 from jaxtyping import Bool, Float, Int
 
-from rewardlab.arrays import Array, array_namespace, is_array, is_torch, to_numpy
-from rewardlab.checks import check_finite, check_same_shape
+from rewardlab.arrays import Array, array_namespace, is_array, is_floating, is_torch, to_numpy
+from rewardlab.checks import check_array, check_finite, check_same_shape
 
-__all__ = ["Groups", "ungrouped"]
+__all__ = ["Groups", "in_dtype_of", "restored", "ungrouped"]
 
 LEAST_SPREAD = 1e-6  # a standard deviation below this, relative to the mean, is rounding
 
@@ -40,7 +40,7 @@ class Groups:
             like: The batch (..., samples) that will be grouped; the groups live in its library and on its device.
 
         Raises:
-            TypeError: If `group_ids` is an array of anything but whole numbers or text.
+            TypeError: If `group_ids` is an array of anything but whole numbers or text, or a list of tensors.
             ValueError: If there are as many ids as there are not samples, or the batch is empty.
         """
         samples = like.shape[-1]
@@ -49,6 +49,8 @@ class Groups:
         if not is_array(group_ids):
             if isinstance(group_ids, str) or not isinstance(group_ids, Sequence):
                 raise TypeError(f"group_ids: expected a sequence with one id a sample, got {type(group_ids).__name__}")
+            if len(group_ids) and is_torch(group_ids[0]):
+                raise TypeError("group_ids holds tensors, each equal to itself alone; give one tensor or plain numbers")
             number: dict = {}
             index = np.fromiter((number.setdefault(name, len(number)) for name in group_ids), np.int64, len(group_ids))
             count = len(number)
@@ -69,7 +71,7 @@ class Groups:
     @classmethod
     def of_rows(cls, shape: tuple[int, ...], *, like: Array) -> "Groups":
         """Groups of a batch (..., prompts, samples) laid out flat, each row one group."""
-        if not shape or shape[-1] == 0:
+        if not shape or 0 in shape:
             raise ValueError(f"rewards have shape {tuple(shape)}, expected (prompts, samples) with at least one sample")
         rows = prod(shape[:-1])
         return cls._of(np.repeat(np.arange(rows), shape[-1]), rows, like)
@@ -166,12 +168,13 @@ def ungrouped(
     Raises:
         ValueError: If a present reward is NaN or infinite, or shapes disagree.
     """
-    xp = array_namespace(rewards)
+    xp = array_namespace(check_array(name, rewards))
     values = xp.astype(rewards, xp.float64, copy=False)
     if present is None:
         present = ~xp.isnan(values)
     else:
-        check_same_shape("present", present, "rewards", rewards)
+        check_same_shape("present", check_array("present", present), name, rewards)
+        present = xp.astype(present, xp.bool, copy=False)
     if group_ids is None:
         groups = Groups.of_rows(values.shape, like=values)
         values, present = (xp.reshape(part, (-1,)) for part in (values, present))
@@ -182,5 +185,18 @@ def ungrouped(
                 f"leave them out where each row of (prompts, samples) is a group"
             )
         groups = group_ids if isinstance(group_ids, Groups) else Groups.from_ids(group_ids, like=values)
+        if tuple(groups.index.shape) != tuple(values.shape):
+            raise ValueError(f"{name} has {values.shape[0]} samples, the groups {groups.index.shape[0]}")
     values = xp.where(present, values, xp.zeros_like(values))
     return check_finite(name, values), groups, present
+
+
+def restored(values: Array, rewards: Array) -> Array:
+    """Values laid out flat in the shape and dtype of `rewards`; see `in_dtype_of`."""
+    return in_dtype_of(array_namespace(rewards).reshape(values, rewards.shape), rewards)
+
+
+def in_dtype_of(values: Array, rewards: Array) -> Array:
+    """Values in the dtype of `rewards`, or as they are where `rewards` holds integers: no fraction is cut."""
+    xp = array_namespace(rewards)
+    return xp.astype(values, rewards.dtype, copy=False) if is_floating(rewards) else values

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float
 
 from rewardlab.arrays import Array, array_namespace, as_float64
 from rewardlab.checks import check_array, check_broadcast, check_choice, check_finite
-from rewardlab.transforms.groups import Groups, ungrouped
+from rewardlab.transforms.groups import Groups, restored, ungrouped
 
 __all__ = ["min_max", "quantile_reward", "rank_reward", "z_score"]
 
@@ -42,7 +42,7 @@ def z_score(
                [ 0.,  0.]])
     """
     check_choice("correction", correction, (0, 1))
-    values, groups, present = ungrouped("rewards", check_array("rewards", rewards), group_ids, present)
+    values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     xp = array_namespace(values)
     deviation, spread = groups.deviation(values, present, correction=correction)
     unit = groups.spread(xp.where(spread > 0, spread, xp.ones_like(spread)))
@@ -70,7 +70,7 @@ def min_max(
         >>> min_max(np.array([[1.0, 2.0, 5.0]]))
         array([[0.  , 0.25, 1.  ]])
     """
-    values, groups, present = ungrouped("rewards", check_array("rewards", rewards), group_ids, present)
+    values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     xp = array_namespace(values)
     low, high = (groups.order_statistic(values, present, level) for level in (0.0, 1.0))
     low, width = groups.spread(low), groups.spread(high - low)
@@ -99,7 +99,7 @@ def rank_reward(
         >>> rank_reward(np.array([[-3.0, 7.0, 7.0, 100.0]]))
         array([[0.125, 0.5  , 0.5  , 0.875]])
     """
-    values, groups, present = ungrouped("rewards", check_array("rewards", rewards), group_ids, present)
+    values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     xp = array_namespace(values)
     last = xp.where(present, values, xp.full_like(values, float("inf")))
     by_value = xp.argsort(last, stable=True)
@@ -148,7 +148,9 @@ def quantile_reward(
     base = xp.broadcast_to(as_float64(check_finite("base_rewards", base_rewards)), (*batch, base_rewards.shape[-1]))
     below = _number_before(values, base, ties=False)
     not_above = _number_before(values, base, ties=True)
-    return xp.astype((below + not_above) / (2 * base.shape[-1]), rewards.dtype)
+    if tuple(values.shape) != tuple(rewards.shape):
+        raise ValueError(f"base_rewards has batch {tuple(base.shape[:-1])}, rewards {tuple(rewards.shape[:-1])}")
+    return restored((below + not_above) / (2 * base.shape[-1]), rewards)
 
 
 def _number_before(values: Array, base: Array, *, ties: bool) -> Array:
@@ -166,5 +168,4 @@ def _number_before(values: Array, base: Array, *, ties: bool) -> Array:
 
 def _restored(values: Array, present: Array, rewards: Array) -> Array:
     xp = array_namespace(rewards)
-    shown = xp.where(present, values, xp.full_like(values, float("nan")))
-    return xp.astype(xp.reshape(shown, rewards.shape), rewards.dtype, copy=False)
+    return restored(xp.where(present, values, xp.full_like(values, float("nan"))), rewards)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rewardlab.arrays import Array, array_namespace, is_array, to_numpy
+from rewardlab.arrays import Array, array_namespace, is_array, is_floating, to_numpy
 from rewardlab.checks import check_finite
 from rewardlab.transforms import pipeline_text
 from rewardlab.transforms.advantage_kinds import Advantage, Combined
@@ -122,14 +123,14 @@ class Pipeline:
         """Whether a stage or the advantage compares the samples of a group."""
         return bool(self.group_stages)
 
-    @property
+    @cached_property
     def group_stages(self) -> tuple[str, ...]:
         """What needs the groups: `helpful/z_score`, `after/rank`, `advantage/mean_centred`."""
         chains = {**self.signals, "after": self.after}
         found = [f"{name}/{label}" for name, stages in chains.items() for label in stages.group_stages]
         return (*found, f"advantage/{self.advantage.name}") if self.advantage else tuple(found)
 
-    @property
+    @cached_property
     def needs_references(self) -> tuple[str, ...]:
         """The signals whose reference the caller hands in."""
         return tuple(name for name, stages in self.signals.items() if stages.needs_reference)
@@ -266,6 +267,8 @@ class Pipeline:
     def _references(self, references: Signals | None, like: Array, masks: list[Array | None]) -> dict[str, Array]:
         """Reference of each sample by signal; 0 where the signal is absent."""
         expected, given = self.needs_references, references or {}
+        if not given and not expected:
+            return {}
         if set(given) != set(expected):
             raise ValueError(f"references: expected one for each of {sorted(expected)}, got {sorted(given)}")
         present = dict(zip(self.signals, masks, strict=True))
@@ -296,7 +299,7 @@ def _as_array(name: str, values: Sequence[float | None] | Array) -> Array:
     xp = array_namespace(values)
     if values.ndim != 1:
         raise ValueError(f"signal {name!r} has shape {tuple(values.shape)}, expected (samples,)")
-    if xp.isdtype(values.dtype, "real floating"):
+    if is_floating(values):
         return values
     if not xp.isdtype(values.dtype, ("bool", "integral")):
         raise TypeError(f"signal {name!r} has dtype {values.dtype}, expected real numbers")
@@ -305,7 +308,7 @@ def _as_array(name: str, values: Sequence[float | None] | Array) -> Array:
 
 def _masked(name: str, values: Array) -> tuple[Array, Array | None]:
     xp = array_namespace(values)
-    total = float(xp.sum(values))
+    total = float(values.sum())
     if total - total == 0:  # finite: nothing is NaN or infinite, at the price of one pass
         return values, None
     missing = xp.isnan(values)

@@ -5,8 +5,8 @@ from jaxtyping import Bool, Float
 from scipy.special import ndtri
 
 from rewardlab.arrays import Array, array_namespace, as_float64
-from rewardlab.checks import check_finite, check_same_shape, check_scalar
-from rewardlab.transforms.groups import Groups
+from rewardlab.checks import check_distribution, check_finite, check_same_shape, check_scalar
+from rewardlab.transforms.groups import Groups, in_dtype_of
 
 __all__ = ["gaussian_quantile_reference", "mean_reference", "quantile_reference"]
 
@@ -30,7 +30,8 @@ def quantile_reference(
         the cumulative probability reaches `level`; a last axis of 1 to broadcast against `rewards`.
 
     Raises:
-        ValueError: If there is no sample, a number is NaN, or `level` is outside [0, 1].
+        ValueError: If there is no sample, a number is NaN, `level` is outside [0, 1], or the probabilities of a prompt
+            do not sum to 1 within 1e-6.
 
     Source: Wang et al. 2024 (arXiv 2402.00742); 0.85 is also hard-coded in the public code of PAR (arXiv 2502.18770).
 
@@ -48,7 +49,9 @@ def quantile_reference(
     check_same_shape("log_probs", log_probs, "rewards", rewards)
     order = xp.argsort(rewards, axis=-1, stable=True)
     ascending = xp.take_along_axis(rewards, order, axis=-1)
-    reached = xp.cumulative_sum(xp.exp(xp.take_along_axis(as_float64(log_probs), order, axis=-1)), axis=-1)
+    probs = check_distribution("exp(log_probs)", xp.exp(as_float64(log_probs)), over="responses")
+    reached = xp.cumulative_sum(xp.take_along_axis(probs, order, axis=-1), axis=-1)
+    reached = reached / reached[..., -1:]
     below = xp.sum(xp.astype(reached < level - 1e-9, xp.int64), axis=-1, keepdims=True)
     return xp.take_along_axis(ascending, xp.clip(below, None, rewards.shape[-1] - 1), axis=-1)
 
@@ -83,13 +86,13 @@ def gaussian_quantile_reference(
     _check_samples(rewards, 2)
     values = as_float64(rewards)
     mean, deviation = xp.mean(values, axis=-1, keepdims=True), xp.std(values, axis=-1, correction=1, keepdims=True)
-    return xp.astype(mean + float(ndtri(level)) * (deviation + 1e-5), rewards.dtype)
+    return in_dtype_of(mean + float(ndtri(level)) * (deviation + 1e-5), rewards)
 
 
 def gaussian_quantile_of_groups(
     groups: Groups, rewards: Float[Array, " samples"], present: Bool[Array, " samples"], level: float
 ) -> Float[Array, " groups"]:
-    """`gaussian_quantile_reference` of each group's present samples; the mean itself in a group of one."""
+    """`gaussian_quantile_reference` of each group's present samples; a group of one has standard deviation 0."""
     _, deviation = groups.deviation(rewards, present, correction=1)
     return groups.mean(rewards, present) + float(ndtri(level)) * (deviation + 1e-5)
 
@@ -110,7 +113,8 @@ def mean_reference(rewards: Float[Array, "*batch samples"]) -> Float[Array, "*ba
                [5.]])
     """
     _check_samples(rewards, 1)
-    return array_namespace(rewards).mean(rewards, axis=-1, keepdims=True)
+    xp = array_namespace(rewards)
+    return in_dtype_of(xp.mean(as_float64(rewards), axis=-1, keepdims=True), rewards)
 
 
 def _check_samples(rewards: Array, least: int) -> None:

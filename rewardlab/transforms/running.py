@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from rewardlab.arrays import Array, array_namespace
-from rewardlab.checks import check_scalar
+from rewardlab.arrays import Array, array_namespace, as_float64
+from rewardlab.checks import check_finite, check_scalar
 
 __all__ = ["RunningStatistics"]
 
@@ -33,11 +33,15 @@ class RunningStatistics:
     squared_deviation: float = 0.0
 
     def update(self, values: Array) -> None:
-        """Take in a batch of finite values of any shape; an empty one changes nothing."""
+        """Take in a batch of values of any shape; an empty one changes nothing.
+
+        Raises:
+            ValueError: If a value is NaN or infinite, which would stay in the statistics for good.
+        """
         number = math.prod(values.shape)
         if not number:
             return
-        xp = array_namespace(values)
+        xp, values = array_namespace(values), as_float64(check_finite("values", values))
         mean = float(xp.mean(values))
         squared = float(xp.sum((values - mean) ** 2))
         total, shift = self.count + number, mean - self.mean

@@ -3,8 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from rewardlab.arrays import Array, array_namespace, is_torch
-from rewardlab.checks import check_finite, check_scalar
+from rewardlab.arrays import Array, array_namespace, as_float64, is_floating, is_torch
+from rewardlab.checks import check_array, check_finite, check_scalar
+from rewardlab.transforms.groups import in_dtype_of
 
 BLOCK = 32_768  # numbers that stay in a core's cache from one step to the next: twice as fast at a million
 
@@ -61,7 +62,7 @@ def sigmoid(rewards: Float[Array, "*shape"], reference: Float[Array, "..."] | fl
         >>> sigmoid(np.array([-800.0, 0.0, 2.0]), 0.0).round(3)
         array([0.   , 0.5  , 0.881])
     """
-    return _expit(_margin(rewards, reference))
+    return sigmoid_of_margin(_margin(rewards, reference))
 
 
 def preference_as_reward(
@@ -86,10 +87,16 @@ def preference_as_reward(
         >>> preference_as_reward(np.array([0.0, 3.0]), np.array([-1.0, 1.0])).round(3)
         array([0.5  , 0.931])
     """
-    if reference_rewards.shape[-1] == 0:
+    if not reference_rewards.ndim or reference_rewards.shape[-1] == 0:
         raise ValueError("reference_rewards holds no reference, expected at least one a prompt")
-    margins = check_finite("rewards - reference_rewards", rewards[..., None] - reference_rewards[..., None, :])
-    return array_namespace(rewards).mean(_expit(margins), axis=-1)
+    difference = as_float64(rewards)[..., None] - as_float64(reference_rewards)[..., None, :]
+    margins = check_finite("rewards - reference_rewards", difference)
+    if tuple(margins.shape[:-1]) != tuple(rewards.shape):
+        raise ValueError(
+            f"reference_rewards of shape {tuple(reference_rewards.shape)} do not go with rewards of shape "
+            f"{tuple(rewards.shape)}"
+        )
+    return in_dtype_of(array_namespace(margins).mean(sigmoid_of_margin(margins), axis=-1), rewards)
 
 
 def clip_at_reference(
@@ -171,18 +178,27 @@ def log_sigmoid_of_margin(margin: Float[Array, "*shape"]) -> Float[Array, "*shap
 
 
 def _margin(rewards: Array, reference: Array | float) -> Array:
-    """`rewards - reference`; NaN and infinity in either are refused."""
-    margin = rewards - reference
-    if tuple(margin.shape) != tuple(rewards.shape):
+    """`rewards - reference` in the dtype of `rewards` (integers: float64); NaN and infinity in either are refused."""
+    xp = array_namespace(rewards)
+    if not is_floating(rewards):
+        rewards = as_float64(check_array("rewards", rewards))
+    try:
+        margin = rewards - reference
+    except (ValueError, RuntimeError):  # NumPy's and torch's, of shapes that do not broadcast
+        margin = None
+    if margin is None or tuple(margin.shape) != tuple(rewards.shape):
         raise ValueError(
             f"reference of shape {tuple(reference.shape)} does not broadcast to rewards of shape {tuple(rewards.shape)}"
         )
+    if margin.dtype != rewards.dtype:  # of a reference in higher precision
+        margin = xp.astype(margin, rewards.dtype)
     return check_finite("rewards - reference", margin)
 
 
-def _expit(margin: Array) -> Array:
+def sigmoid_of_margin(margin: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`sigmoid` of what is centred already and known to be finite."""
     if is_torch(margin):
         return margin.sigmoid()
     from scipy.special import expit
 
-    return expit(margin)
+    return expit(margin).astype(margin.dtype, copy=False)  # it hands back float64 for float16

@@ -178,7 +178,7 @@ class Sigmoid:
     saturates: ClassVar[bool] = True
 
     def __call__(self, rewards: Array, context: Context) -> Array:
-        return saturating.sigmoid(rewards, 0.0)
+        return saturating.sigmoid_of_margin(rewards)
 
 
 @dataclass(frozen=True, slots=True)
