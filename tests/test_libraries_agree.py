@@ -68,6 +68,9 @@ ONE_WORLD = ("chebyshev_radius", "regret_constants", "worst_case_regret")
 NOT_FUNCTIONS_OF_A_WORLD = {  # tested elsewhere, or NumPy alone by nature
     *("FiniteMDP", "Gridworld", "OptimalPolicy", "RegretConstants", "SoftOptimalPolicy", "ToyTextWorld"),
     *("WorstCaseRegret", "from_gymnasium", "gridworld", "interpolate_rewards", "random_reward", "random_transition"),
+    # functions of response sets, which their own tests compare
+    *("KLMatch", "best_of_n", "best_of_n_kl", "best_of_n_kl_bound", "condition_on_goodness", "kl_divergence"),
+    *("match_kl", "tilt", "win_rate"),
 }
 
 
