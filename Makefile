@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: figures test test-slow bench notebooks lint install
+.PHONY: figures test test-slow test-trainers bench notebooks lint install
 
 figures: $(STAMP)
 	@$(BIN)/rewardlab figures --scale small --workers $(WORKERS)
@@ -18,6 +18,11 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m slow
+
+# verl and OpenRLHF pin other versions of what they depend on, so they are put beside the environment, without those.
+test-trainers: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .trainers -r tests/adapters/trainers.txt
+	@PYTHONPATH=.trainers $(BIN)/python -m pytest -q tests/adapters/verl_package.py tests/adapters/openrlhf_package.py
 
 bench: $(STAMP) # without the run-time checks of shapes, which would be timed too
 	@JAXTYPING_DISABLE=1 $(BIN)/python -m pytest -q tests/benchmarks -m "slow or not slow"

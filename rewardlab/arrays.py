@@ -1,5 +1,6 @@
 """Arrays of any supported library (NumPy, torch), one implementation for both."""
 
+import math
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ from array_api_compat import is_torch_array
 
 Array: TypeAlias = Any  # NumPy array or torch tensor; the shape and dtype live in the jaxtyping annotation
 
-__all__ = ["Array", "array_namespace", "as_float64", "is_array", "is_floating", "is_torch", "to_numpy"]
+__all__ = ["Array", "all_finite", "array_namespace", "as_float64", "is_array", "is_floating", "is_torch", "to_numpy"]
 
 
 def array_namespace(*arrays: Array) -> ModuleType:
@@ -41,11 +42,24 @@ def is_floating(value: Array) -> bool:
     return array_namespace(value).isdtype(value.dtype, "real floating")
 
 
+def all_finite(value: Array) -> bool:
+    """Whether every entry is finite; a sum settles the usual case fast, as NaN and infinity survive it."""
+    if not isinstance(value, np.ndarray | np.generic):
+        value = value.detach()
+        return math.isfinite(float(value.sum())) or bool(value.isfinite().all())
+    if value.dtype == np.float64 and math.isfinite(np.vdot(value, value)):  # the fastest sum there is, and no warnings
+        return True
+    return bool(np.isfinite(value).all())
+
+
 def as_float64(value: Array) -> Array:
     """The same values in float64, in the same library and on the same device; no copy where none is needed."""
     return array_namespace(value).astype(value, array_namespace(value).float64, copy=False)
 
 
 def to_numpy(value: Array) -> np.ndarray:
-    """The same values as a NumPy array, detached and on the host."""
-    return value.detach().cpu().numpy() if is_torch_array(value) else np.asarray(value)
+    """The same values as a NumPy array, detached and on the host; bfloat16, which NumPy lacks, as float32."""
+    if not is_torch(value):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    return value.float().numpy() if str(value.dtype) == "torch.bfloat16" else value.numpy()

@@ -6,6 +6,7 @@ NaN, never 0.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 from array_api_compat import device
@@ -133,6 +134,10 @@ def minimum(signals: Signals, present: Present = None) -> Combined:
         >>> minimum(np.array([[1.0, 2.0], [3.0, -1.0]]))
         array([ 1., -1.])
     """
+    if present is None and isinstance(signals, list | tuple) and _alike(signals):
+        for number, values in enumerate(signals):
+            check_finite(f"signals[{number}]", values)
+        return reduce(array_namespace(signals[0]).minimum, signals)
     values, present, _ = _prepared(signals, None, present)
     xp = array_namespace(values)
     if present is not None:
@@ -267,6 +272,8 @@ def _prepared(signals: Array, weights: Weights, present: Array | None) -> tuple[
 
 
 def _stacked(signals: Sequence[Array]) -> Array:
+    if _alike(signals):
+        return array_namespace(signals[0]).stack(signals)
     shapes = [tuple(check_array(f"signals[{place}]", values).shape) for place, values in enumerate(signals)]
     if not shapes or len(set(shapes)) > 1:
         raise ValueError(f"signals: expected arrays of one shape, at least one, got shapes {shapes}")
@@ -285,13 +292,17 @@ def _alike(signals: Sequence[Array]) -> bool:
 def _total(signals: Signals, weights: Weights, present: Array | None, *, at_most_0: bool) -> Array:
     """Weighted sum, signal after signal where nothing is absent: a stack of them would cost as much as the rest."""
     if present is None and isinstance(signals, list | tuple) and _alike(signals):
-        total = 0
+        total = None
         shares = [None] * len(signals) if weights is None else [float(weight) for weight in weights]  # keeps the dtype
         if len(shares) != len(signals):
             raise ValueError(f"weights have shape ({len(shares)},), expected one for each of {len(signals)} signals")
         for values, share in zip(signals, shares, strict=True):
             _check_sign(values, at_most_0)
-            total = total + (values if share is None else values * share)
+            part = values if share is None else values * share
+            if total is None:
+                total = part + 0  # a copy, which the next ones may be added to in place
+            else:
+                total += part
         try:
             return check_finite("the sum of signals", total)
         except ValueError:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rewardlab.arrays import Array, array_namespace, is_array, is_floating, to_numpy
+from rewardlab.arrays import Array, all_finite, array_namespace, is_array, is_floating, to_numpy
 from rewardlab.checks import check_finite
 from rewardlab.transforms import pipeline_text
 from rewardlab.transforms.advantage_kinds import Advantage, Combined
@@ -18,6 +18,8 @@ from rewardlab.transforms.groups import Groups
 from rewardlab.transforms.stages import Context, Stage
 
 __all__ = ["Pipeline", "PipelineResult"]
+
+RESERVED = ("after", "advantage", "combined")  # what the report calls the rest of the pipeline
 
 Signals = Mapping[str, Sequence[float | None] | Array]
 
@@ -101,6 +103,8 @@ class Pipeline:
                 raise ValueError(
                     f"signal {name!r}: expected a name without '/', which parts name and stage in the report"
                 )
+            if name in RESERVED:
+                raise ValueError(f"signal {name!r}: the report uses this name itself, expected another")
         self.signals = {
             name: stages if isinstance(stages, Chain) else chain(stages) for name, stages in self.signals.items()
         }
@@ -165,7 +169,8 @@ class Pipeline:
         stages, shaped = {}, []
         for name, values, present in zip(self.signals, batch, masks, strict=True):
             context = Context(groups, present, given.get(name), update)
-            shaped.append(self._through(self.signals[name], name, values, context, stages))
+            stages[f"{name}/raw"] = _shown(values, present)
+            shaped.append(self._through(name, values, context, stages))
         xp = array_namespace(first)
         present = _stacked(masks, xp, first)
         rewards = self.combine(shaped, present, self.names)
@@ -173,9 +178,9 @@ class Pipeline:
         stages["combined"] = rewards
         if self.after.stages:
             filled = rewards if here is None else xp.where(here, rewards, xp.zeros_like(rewards))
-            rewards = self._through(self.after, "after", filled, Context(groups, here, None, update), stages, raw=False)
+            rewards = self._through("after", filled, Context(groups, here, None, update), stages)
             rewards = _shown(rewards, here)
-        here = xp.ones_like(first, dtype=xp.bool) if here is None else here
+        here = first == first if here is None else here  # nothing is NaN any more: all true
         advantages = None
         if self.advantage is not None:
             advantages = self.advantage(Combined(rewards, here, shaped, present, self.names, groups))
@@ -215,22 +220,24 @@ class Pipeline:
         """
         return cls(**pipeline_text.load(text))
 
-    def _stateful(self) -> dict[str, Stage]:
+    @cached_property
+    def _plan(self) -> dict[str, tuple[tuple[str, Stage], ...]]:
+        """The stages of each chain under their names in the report."""
         chains = {**self.signals, "after": self.after}
         return {
-            f"{name}/{label}": stage
+            name: tuple((f"{name}/{label}", stage) for label, stage in zip(stages.labels, stages.stages, strict=True))
             for name, stages in chains.items()
-            for label, stage in zip(stages.labels, stages.stages, strict=True)
-            if hasattr(stage, "state_dict")
         }
 
-    def _through(self, stages: Chain, name: str, values: Array, context: Context, report: dict, raw=True) -> Array:
+    def _stateful(self) -> dict[str, Stage]:
+        every = (pair for stages in self._plan.values() for pair in stages)
+        return {label: stage for label, stage in every if hasattr(stage, "state_dict")}
+
+    def _through(self, name: str, values: Array, context: Context, report: dict[str, Array]) -> Array:
         """Run one chain and write each stage's values into the report."""
-        if raw:
-            report[f"{name}/raw"] = _shown(values, context.present)
-        for label, stage in zip(stages.labels, stages.stages, strict=True):
+        for label, stage in self._plan[name]:
             values = stage(values, context)
-            report[f"{name}/{label}"] = _shown(values, context.present)
+            report[label] = _shown(values, context.present)
         return values
 
     def _groups(self, group_ids: Sequence | Array | None, like: Array) -> Groups | None:
@@ -286,6 +293,8 @@ class Pipeline:
 
 def _as_array(name: str, values: Sequence[float | None] | Array) -> Array:
     """The values as floats of shape (samples,), NaN for None."""
+    if type(values) is np.ndarray and values.ndim == 1 and is_floating(values):
+        return values
     if not is_array(values):
         if isinstance(values, str | bytes) or not isinstance(values, Sequence):
             raise TypeError(f"signal {name!r}: expected an array or a sequence of numbers, got {type(values).__name__}")
@@ -308,8 +317,7 @@ def _as_array(name: str, values: Sequence[float | None] | Array) -> Array:
 
 def _masked(name: str, values: Array) -> tuple[Array, Array | None]:
     xp = array_namespace(values)
-    total = float(values.sum())
-    if total - total == 0:  # finite: nothing is NaN or infinite, at the price of one pass
+    if all_finite(values):
         return values, None
     missing = xp.isnan(values)
     filled = xp.where(missing, xp.zeros_like(values), values)

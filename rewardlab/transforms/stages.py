@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every signal of every batch, and that would triple its cost
 class Context:
     """What a stage may know about the batch.
 

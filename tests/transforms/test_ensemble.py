@@ -197,7 +197,11 @@ BAD = {
         ValueError,
         r"base_rewards: member 0 scores nan at \[1\]",
     ),
-    "no members": (lambda: worst_case(np.zeros((0, 3))), ValueError, r"shape \(0, 3\), expected .* at least one member"),
+    "no members": (
+        lambda: worst_case(np.zeros((0, 3))),
+        ValueError,
+        r"shape \(0, 3\), expected .* at least one member",
+    ),
     "a number": (lambda: worst_case(np.float64(3.0)), ValueError, r"shape \(\), expected"),
     "a list": (lambda: worst_case(LIST), TypeError, "expected a NumPy array or torch tensor, got list"),
     "strings": (lambda: worst_case(STRINGS), TypeError, "expected real numbers"),

@@ -89,6 +89,7 @@ ERRORS = {
     "no signals": (lambda: Pipeline({}), ValueError, "expected a mapping from names to chains, with one at least"),
     "chains in a list": (lambda: Pipeline([chain()]), ValueError, "expected a mapping from names to chains"),
     "name with a slash": (lambda: Pipeline({"a/b": chain()}), ValueError, "signal 'a/b': expected a name without '/'"),
+    "name of the report's own": (lambda: Pipeline({"after": chain()}), ValueError, "signal 'after': the report uses"),
     "name that is no text": (lambda: Pipeline({1: chain()}), ValueError, "signal 1: expected a name"),
     "a function as a stage": (lambda: Pipeline({"a": np.tanh}), TypeError, "expected stages such as LogSigmoid"),
     "weights of others": (
