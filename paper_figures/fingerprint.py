@@ -39,7 +39,7 @@ def fingerprint(figure: Path, *, scale: str, seed: int, root: Path = ROOT) -> st
 
 
 def import_closure(start: Path, root: Path = ROOT) -> frozenset[Path]:
-    """The file and every file of the project that it imports, directly or not."""
+    """The file, every file of the project it imports, directly or not, and the data files beside them they name."""
     found, waiting = {start}, [start]
     while waiting:
         new = _direct_imports(waiting.pop(), root) - found
@@ -49,6 +49,8 @@ def import_closure(start: Path, root: Path = ROOT) -> frozenset[Path]:
 
 
 def _direct_imports(path: Path, root: Path) -> frozenset[Path]:
+    if path.suffix != ".py":
+        return frozenset()
     return _imports_of_version(path, root, path.stat().st_mtime_ns)
 
 
@@ -58,6 +60,7 @@ def _imports_of_version(path: Path, root: Path, modified: int) -> frozenset[Path
     files: set[Path] = set()
     for name in _dotted_names(tree, path, root):
         files.update(_files_of(name, root))
+    files.update(_data_files(tree, path.parent))
     # A package that loads its modules on first use imports them all, as far as a reader of its source can tell.
     if path.name == "__init__.py" and path.parent.parent != root and _defines_getattr(tree):
         files.update(path.parent.glob("*.py"))
@@ -77,6 +80,14 @@ def _dotted_names(tree: ast.AST, path: Path, root: Path) -> Iterator[str]:
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Attribute):  # `import rewardlab` and then `rewardlab.distance.starc`
             yield _attribute_chain(node)
+
+
+def _data_files(tree: ast.AST, folder: Path) -> Iterator[Path]:
+    """Files in the same folder that the code names as text, such as a table of published numbers."""
+    for node in ast.walk(tree):
+        named = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if named and Path(node.value).name == node.value and len(node.value) < 100 and (folder / node.value).is_file():
+            yield folder / node.value
 
 
 def _attribute_chain(node: ast.expr) -> str:

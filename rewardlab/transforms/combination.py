@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import device
 from jaxtyping import Bool, Float
 
-from rewardlab.arrays import Array, array_namespace, is_array, is_floating
+from rewardlab.arrays import Array, all_finite, array_namespace, is_array, is_floating
 from rewardlab.checks import check_array, check_finite, check_same_shape, check_scalar
 
 __all__ = [
@@ -134,10 +134,8 @@ def minimum(signals: Signals, present: Present = None) -> Combined:
         >>> minimum(np.array([[1.0, 2.0], [3.0, -1.0]]))
         array([ 1., -1.])
     """
-    if present is None and isinstance(signals, list | tuple) and _alike(signals):
-        for number, values in enumerate(signals):
-            check_finite(f"signals[{number}]", values)
-        return reduce(array_namespace(signals[0]).minimum, signals)
+    if present is None and isinstance(signals, list | tuple) and _alike(signals) and all(map(all_finite, signals)):
+        return reduce(array_namespace(signals[0]).minimum, signals)  # half the time of a stack
     values, present, _ = _prepared(signals, None, present)
     xp = array_namespace(values)
     if present is not None:

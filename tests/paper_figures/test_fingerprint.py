@@ -69,3 +69,12 @@ def test_scale_seed_and_versions_count(tree, monkeypatch):
     assert len(hashes) == 4
     monkeypatch.setattr(module, "library_versions", lambda: {"numpy": "0.1"})
     assert fingerprint(figure, scale="smoke", seed=0, root=tree) not in hashes
+
+
+def test_a_table_that_the_code_names_counts(tree):
+    (tree / "environments" / "walls.csv").write_text("1,2")
+    (tree / "environments" / "grid.py").write_text("from . import walls\nTABLE = 'walls.csv'\n")
+    start = tree / "paper_figures" / "one.py"
+    before = fingerprint(start, scale="small", seed=0, root=tree)
+    (tree / "environments" / "walls.csv").write_text("1,3")
+    assert fingerprint(start, scale="small", seed=0, root=tree) != before
