@@ -226,7 +226,7 @@ PAPERS: tuple[Paper, ...] = (
         year=2023,
         arxiv="2312.09244",
         question=_SAFE,
-        method="pretraining seeds make better ensembles than fine-tuning seeds; none removes what all members get wrong",
+        method="pretraining seeds make better ensembles than fine-tuning seeds; none removes what all get wrong",
         functions=(
             "rewardlab.transforms.centre_members",
             "rewardlab.transforms.median",

@@ -53,8 +53,8 @@ def warn_of_conflicts(pipeline: "Pipeline") -> None:
 def _rescaled(later: str, earlier: str) -> str:
     return (
         f"{later!r} undoes {earlier!r}: it gives every group the same spread, so differences between samples that are "
-        f"all good enough, which {earlier!r} makes small, push as hard as any; to keep the effort where answers are not "
-        f"good yet, use the advantage MeanCentred() or LeaveOneOut()"
+        f"all good enough, which {earlier!r} makes small, push as hard as any; to keep the effort where answers are "
+        f"not good yet, use the advantage MeanCentred() or LeaveOneOut()"
     )
 
 
