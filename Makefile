@@ -4,6 +4,10 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Real data: read from a folder of them beside the checkout where there is one, else downloaded when first needed.
+ifneq ($(wildcard ../shared/data),)
+export REWARDLAB_DATA ?= $(abspath ../shared/data)
+endif
 # Small matrices: threads inside the linear algebra only compete with the workers.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1

@@ -35,6 +35,7 @@ LOOKS = {
     "pretrain mean - std": (PURPLE, "-."),
     "pretrain UWO": (VERMILLION, ":"),
 }
+SPELLED_OUT = {"pretrain UWO": "pretrain UWO (mean - .5 variance)"}
 PANELS = (*CASES, TRAINED)
 # an earlier run of the same experiment by separate code, one seed: gold at n = 64 and 4,096
 EARLIER = {
@@ -150,7 +151,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     gold, low, high = over_seeds(curves(frame))
     for panel, (case, axes) in enumerate(zip(PANELS, panels)):
         for place, (method, (colour, line)) in enumerate(LOOKS.items()):
-            axes.plot(n, gold[panel, place], line, color=colour, label=method)
+            axes.plot(n, gold[panel, place], line, color=colour, label=SPELLED_OUT.get(method, method))
             axes.fill_between(n, low[panel, place], high[panel, place], color=colour, alpha=0.15, linewidth=0)
             if (case, method) in EARLIER:
                 axes.plot([64, 4096], EARLIER[case, method], "x", color=colour, markersize=5, markeredgewidth=1.2)
@@ -168,7 +169,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         Line2D([], [], color=GREY, marker="x", linestyle="none"),
         Patch(color=GREY, alpha=0.3),
     ]
-    labels += ["closed form, normal noise", "earlier run, n = 64 and 4,096", "95% interval over seeds"]
+    labels += ["closed form, normal noise", "earlier run, one seed (n = 64 and 4,096)", "95% interval over seeds"]
     figure.legend(handles, labels, loc="outside lower center", ncols=6)
     return figure
 

@@ -78,7 +78,7 @@ CLAIMS = (
     Claim(
         id="fewer-good-answers",
         paper="2402.00742",
-        title="And fewer answers are good in all",
+        title="Fewer answers beat the reference overall",
         says="At equal KL fewer responses over all prompts truly beat the reference after standardising.",
         threshold=f"share at a mean KL of {DECIDED_AT:g} at least {BETTER:g} lower, 95% interval over seeds below 0 "
         "(refuted if above 0)",
@@ -180,7 +180,7 @@ def _plot_pressure(axes, frame: pd.DataFrame) -> None:
         axes.errorbar(MARGINS, mean, [mean - low, high - mean], color=colour, marker=marker, linestyle=line, capsize=2)
     axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":")
     axes.annotate("reference", (0.15, 0.02), xycoords=axes.get_xaxis_transform(), fontsize=9)
-    axes.set(yscale="log", xlabel="mean reward of the group above the reference (nats)")
+    axes.set(yscale="log", xlabel="margin: mean reward above the reference (standard deviations)")
     axes.set(title=f"Pressure on groups of {GROUP}", ylabel="mean size of the advantages")
 
 

@@ -208,6 +208,9 @@ def _draw_correlations(panel, frame: pd.DataFrame) -> None:
         panel.plot([], [], color=GREY, linestyle=line, label=name)
     panel.set(xscale="log", ylim=(-0.1, 1.2), xlabel="scale of the length reward, per token")
     panel.set(ylabel="correlation of the advantage", title="Which reward is heard")
+    for height in (0.91, 0.17):
+        panel.text(10, height, "GRPO and Dr. GRPO coincide", ha="right", va="bottom", fontsize=8)
+    panel.text(10, 0.72, "GDPO, with either reward", ha="right", va="bottom", fontsize=8, color=BLUE)
     panel.legend(loc="upper center", fontsize=8, ncols=2)
 
 

@@ -34,6 +34,7 @@ REFERENCE = {
     "GRM-Gemma-2B": (10, 9.23, 7.75, 6.45, 5.55, 4.97),
 }
 RULES = dict(zip(GROUPS, ("", ", ties broken evenly", " by their lowest step")))
+LEVEL = 0.1  # points: a change of less is drawn as none
 REFERENCE_DRAWS = (1, 2, 4, 8, 16, 64)
 
 GOOD_PAIRS, FALLEN, MANY_PAIRS, FEW_PAIRS, LITTLE = 90, 3, 70, 60, 15
@@ -109,10 +110,14 @@ def plot(frame: pd.DataFrame) -> Figure:
         _draw_best_of_n(axes, frame[(frame.quantity == "best of n") & frame.scorer.isin(shown)])
         axes.set_title(f"{len(members)} {group}{rule}")
     panels[0].set_ylabel("gold accuracy: the pick is the right one of ten (%)")
-    panels[0].set_ylim(0, 48)
+    panels[0].set_ylim(0, 52)
     handles = [
         panels[0].plot([], [], color=colour, label=label)[0]
-        for colour, label in ((BLUE, "better than one draw at n = 64"), (VERMILLION, "worse"))
+        for colour, label in (
+            (BLUE, "better than one draw at n = 64"),
+            (VERMILLION, "worse"),
+            (GREY, f"change of less than {LEVEL:g} points"),
+        )
     ]
     handles.append(panels[0].plot([], [], "k.", markersize=5, label="computed by separate code")[0])
     panels[0].legend(handles=handles, loc="upper left")
@@ -125,15 +130,16 @@ def plot(frame: pd.DataFrame) -> Figure:
 def _draw_best_of_n(axes: Axes, lines: pd.DataFrame) -> None:
     ends = {}
     for name, line in lines.groupby("scorer", sort=False):
-        colour = BLUE if line.value.iloc[-1] > line.value.iloc[0] else VERMILLION
+        change = line.value.iloc[-1] - line.value.iloc[0]
+        colour = GREY if abs(change) < LEVEL else BLUE if change > 0 else VERMILLION
         colour = BLACK if name == STEPS_ONLY else colour
         axes.plot(line["at"], line.value, "--" if name == STEPS_ONLY else "-", color=colour, linewidth=1.4)
         axes.fill_between(line["at"], line.low, line.high, color=colour, alpha=0.10, linewidth=0)
         if name in REFERENCE:
             axes.plot(REFERENCE_DRAWS, REFERENCE[name], "k.", markersize=5, zorder=3)
         ends[name] = (line.value.iloc[-1], colour)
-    _label_ends(axes, DRAWS[-1] * 1.12, ends, gap=1.55)
-    axes.axhline(10, color=GREY, linewidth=1, linestyle=":")
+    _label_ends(axes, DRAWS[-1] * 1.12, ends, gap=1.9)
+    axes.plot([DRAWS[0], DRAWS[-1]], [10, 10], color=GREY, linewidth=1, linestyle=":")  # not through the names
     axes.set_xscale("log", base=2)
     axes.set_xticks(DRAWS, [str(n) for n in DRAWS])
     axes.set_xlim(0.93, 560)
@@ -159,7 +165,15 @@ def _label_ends(axes: Axes, x: float, ends: dict[str, tuple[float, str]], gap: f
             color=colour,
             fontsize=8.5,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "alpha": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 

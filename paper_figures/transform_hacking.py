@@ -47,8 +47,9 @@ EXPECTED = {  # gold gain and hack mass, from an independent calculation of the 
     4.0: (0.786, 0.561, 0.435, 0.599, 0.439, 0.598, 0.432, 0.599, NEVER, NEVER, 0.781, 0.561),
 }
 _LIMITS = (
-    "Hacks are as common on every prompt and the proxy hardly errs elsewhere. That each response is a hack with "
-    f"probability {HACKS:.0%}, not just 5 of {RESPONSES}, was settled after a first look; the verdicts are the same. "
+    "Hacks are placed at random, by design, as common on every prompt, and the proxy hardly errs elsewhere. That each "
+    f"response is a hack with probability {HACKS:.0%}, not just 5 of {RESPONSES}, was settled after a first look; the "
+    "verdicts are the same. "
 )
 
 CLAIMS = (
@@ -60,7 +61,9 @@ CLAIMS = (
         threshold=f"gold gain at KL 2 at least {LEAST:g} higher, and the 95% interval over seeds above 0 at KL "
         f"{', '.join(f'{kl:g}' for kl in MODERATE)} (refuted if one lies below 0)",
         published="less reward hacking (hacking proxies over KL, no number)",
-        limits=_LIMITS + KNOWN_BEFORE,
+        limits=f"{_LIMITS}Other ways of capping a reward do as well: a clip at the 85% quantile gains no less up to "
+        "KL 1.5, as far as it goes, with fewer hacks (5.5% against 11.1% there), and centring at the median gains more "
+        "from KL 1.5 to 3.5 (2.6 against 2.5 at KL 2). " + KNOWN_BEFORE,
     ),
     Claim(
         id="fewer-hacks",
@@ -70,7 +73,8 @@ CLAIMS = (
         threshold=f"95% interval over seeds below 0 at KL {', '.join(f'{kl:g}' for kl in MODERATE)} (refuted if one "
         "lies above 0)",
         published="less reward hacking (hacking proxies over KL, no number)",
-        limits=_LIMITS + KNOWN_BEFORE,
+        limits=f"{_LIMITS}A clip, as far as it goes, and centring at the median have fewer hacks still. "
+        + KNOWN_BEFORE,
     ),
     Claim(
         id="later-higher-peak",

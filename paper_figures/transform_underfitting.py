@@ -142,7 +142,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         marks = {(method, kl): numbers[place] for kl, cells in EXPECTED.items() for method, numbers in cells.items()}
         draw_expected(axes, marks, LOOKS)
         axes.set_title(f"Win rate over the base policy: {label}")
-        axes.set_ylabel("win rate" if column != "win_spread" else "standard deviation over prompts")
+        axes.set_ylabel("win rate" if column != "win_spread" else "standard deviation over prompts\n(lower: more even)")
     _plot_percentiles(panels[1, 1], frame)
     seeds = frame.seed.nunique()
     figure.suptitle(f"Exact policies at equal KL; bars: 95% interval over {seeds} seeds")

@@ -216,7 +216,7 @@ PAPERS: tuple[Paper, ...] = (
         functions=(
             "rewardlab.transforms.dynamic_beta",
             "rewardlab.transforms.dpo_loss",
-            "rewardlab.transforms.pair_accuracy",
+            "rewardlab.transforms.margin_accuracy",
             "rewardlab.transforms.all_pairs_accuracy",
         ),
         figures=("dynamic_beta",),

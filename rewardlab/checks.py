@@ -141,7 +141,7 @@ def check_choice(name: str, value: object, choices) -> None:
     Raises:
         ValueError: Lists the choices.
     """
-    if value not in tuple(choices):
+    if is_array(value) or value not in tuple(choices):
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(repr(choice) for choice in choices)}")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -59,13 +60,17 @@ def entry(name: str) -> DataFile:
     """What the registry knows of a file.
 
     Raises:
-        DataError: If there is no such file; names those in the same folder.
+        DataError: If there is no such file; names the nearest, or those in the same folder.
     """
     try:
         return _registry()[name]
     except KeyError:
         folder = name.split("/", 1)[0] + "/"
-        near = names(folder) or sorted({known.split("/", 1)[0] + "/" for known in _registry()})
+        near = (
+            get_close_matches(name, _registry(), n=3, cutoff=0.8)
+            or names(folder)
+            or sorted({known.split("/", 1)[0] + "/" for known in _registry()})
+        )
         raise DataError(f"no data file {name!r}; there are {', '.join(near)}") from None
 
 

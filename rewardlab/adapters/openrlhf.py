@@ -234,11 +234,11 @@ def serve(reward: RewardFunction, host: str = LOOPBACK, port: int = 5000) -> Non
         port: Port to listen on.
     """
     server = RewardServer(reward, host, port)
-    _log.info("rewards at %s", server.url)
+    print(f"rewards at {server.url}, Ctrl-C ends it", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        _log.info("interrupted")
+        print("finishing what is in progress", flush=True)
     finally:
         server.server_close()
 
@@ -314,6 +314,8 @@ def _checked(request: Any) -> tuple[list[str], list[str], list]:
     if not isinstance(request, dict):
         raise _unprocessable(f"the request is a {type(request).__name__}, expected an object with {', '.join(FIELDS)}")
     for name in FIELDS:
+        if name not in request:
+            raise _unprocessable(f"{name!r} is missing, expected {', '.join(FIELDS)}")
         if not isinstance(request.get(name), list) or not request[name]:
             raise _unprocessable(f"{name!r} is {request.get(name)!r:.{EXCERPT}}, expected a list of at least one item")
         if len(request[name]) != len(request["query"]):

@@ -91,12 +91,22 @@ def check_signals(signals: Mapping[str, Signal]) -> dict[str, Signal]:
 
 def _check_takes_columns(name: str, signal: Signal) -> None:
     try:
-        parameters = inspect.signature(signal).parameters.values()
+        parameters = list(inspect.signature(signal).parameters.values())
     except (TypeError, ValueError):  # some functions written in C have no signature to read
         return
+    listed = ", ".join(map(str, parameters))
+    if "completions" in {parameter.name for parameter in parameters}:
+        raise TypeError(
+            f"signal {name!r} takes ({listed}), a trainer's form for batches; a signal takes one sample: "
+            f"(prompt, completion, **columns)"
+        )
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    places = sum(parameter.kind in by_place for parameter in parameters)
+    if places < 2 and not any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        raise TypeError(f"signal {name!r} takes ({listed}), expected (prompt, completion, **columns)")
     if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
         raise TypeError(
-            f"signal {name!r} takes ({', '.join(map(str, parameters))}), expected (prompt, completion, **columns): "
+            f"signal {name!r} takes ({listed}), expected (prompt, completion, **columns): "
             f"every column of the data set is passed"
         )
 

@@ -90,6 +90,11 @@ class VecRewardPipeline(VecEnvWrapper):
     """
 
     def __init__(self, venv: VecEnv, signals: Mapping[str, Signal], pipeline: Pipeline) -> None:
+        if not isinstance(venv, VecEnv):
+            raise TypeError(
+                f"venv: expected a vector of environments, as make_vec_env gives, got {type(venv).__name__}; "
+                f"rewardlab.adapters.gymnasium.RewardPipeline is for a single one"
+            )
         super().__init__(venv)
         if unwrap_vec_wrapper(venv, VecNormalize) is not None:
             warnings.warn(_OUTSIDE_VEC_NORMALIZE, UserWarning, stacklevel=2)

@@ -101,15 +101,21 @@ class SignalPipeline:
     """
 
     def __init__(self, signals: Mapping[str, Signal], pipeline: Pipeline) -> None:
-        _check_names(signals, pipeline)
         _check_pipeline(pipeline)
+        _check_names(signals, pipeline)
         self.signals = dict(signals)
         self.pipeline = pipeline
 
     def __call__(self, step: Step, *, update: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Rewards (environments,) in float64, and each stage (environments,) with NaN where a signal does not apply."""
         count = None if step.environments is None else len(step.environments)
-        values = {name: _as_samples(name, signal(step), count) for name, signal in self.signals.items()}
+        values = {}
+        for name, signal in self.signals.items():
+            try:
+                values[name] = _as_samples(name, signal(step), count)
+            except Exception as error:
+                error.add_note(f"raised by signal {name!r}")
+                raise
         result = self.pipeline(values, update=update)
         rewards = np.asarray(result.rewards, dtype=np.float64)
         if math.isnan(rewards.dot(rewards)):  # a fifth of the time of isnan(...).any(), at every step of a training run
@@ -232,6 +238,8 @@ def _check_names(signals: Mapping[str, Signal], pipeline: Pipeline) -> None:
 
 
 def _check_pipeline(pipeline: Pipeline) -> None:
+    if not isinstance(pipeline, Pipeline):
+        raise TypeError(f"pipeline: expected a Pipeline, got {type(pipeline).__name__}")
     if pipeline.needs_groups:
         raise ValueError(
             f"{', '.join(map(repr, pipeline.group_stages))} compares the samples of a group, and a step of an "

@@ -218,10 +218,9 @@ class PipelineAdvantage:
 
 
 def _column(values: Any) -> Any:
+    """A signal as a pipeline reads it, to whom None means absent and text an error."""
     values = np.asarray(values)
-    return (
-        values.tolist() if values.dtype == object else values
-    )  # None becomes absent, a string an error: the pipeline's
+    return values.tolist() if values.dtype == object else values
 
 
 def advantage_estimator(pipeline: Pipeline) -> PipelineAdvantage:

@@ -136,7 +136,8 @@ def fit_law(form: Form, distance: Real[Array, "*#batch points"], gold: Real[Arra
 
     Args:
         form: `best_of_n` or `reinforcement_learning`.
-        distance: sqrt(KL) from the initial policy, `(*batch, points)`, KL in nats, at least 0.
+        distance: sqrt(KL) from the initial policy, `(*batch, points)`, KL in nats, at least 0. Of best-of-n with
+            continuous scores it is the root of `rewardlab.exact.best_of_n_kl_bound(n)`.
         gold: Gold reward gained over the initial policy at each distance, broadcastable to `distance`; subtract the
             initial policy's mean first, as both laws start at 0.
 

@@ -1,6 +1,7 @@
 """Response sets by rank: how often a policy beats the base, and what picking the best of n samples does, exactly."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +114,7 @@ def best_of_n_kl(
     return kl_divergence(best_of_n(base, scores, n), base)
 
 
-def best_of_n_kl_bound(n: int) -> float:
+def best_of_n_kl_bound(n: int | Sequence[int]) -> float | Float[np.ndarray, " several"]:
     """The well-known log n - (n - 1) / n in nats: an upper bound on the KL of best-of-n, not its value.
 
     It is exact only where no two responses ever tie, as for continuous scores. With finitely many responses the KL
@@ -121,7 +122,10 @@ def best_of_n_kl_bound(n: int) -> float:
     `best_of_n_kl`.
 
     Args:
-        n: Number of samples, at least 1.
+        n: Number of samples, at least 1: one, or several.
+
+    Returns:
+        The bound in nats: a number for one n, an array for several.
 
     Source: Gao et al. 2023 (arXiv 2210.10760), section 2.
 
@@ -129,6 +133,8 @@ def best_of_n_kl_bound(n: int) -> float:
         >>> round(best_of_n_kl_bound(60_000), 6)
         10.002117
     """
+    if isinstance(n, Sequence) and not isinstance(n, str):
+        return np.array([best_of_n_kl_bound(each) for each in n])
     check_scalar("n", n, low=1, whole=True)
     return math.log(n) - (n - 1) / n
 

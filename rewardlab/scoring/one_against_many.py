@@ -107,8 +107,10 @@ def accuracy_at_k(place: Standing, k: int) -> Float[Array, "*items"]:
         C(below, k) / C(wrong, k), in [0, 1].
 
     Raises:
+        TypeError: If `place` is not what `standing` gives.
         ValueError: If an item has fewer wrong answers; names it.
     """
+    _check_standing(place)
     check_scalar("k", k, low=1, whole=True)
     wrong = place.below + place.tied + place.above
     if int(array_namespace(wrong).min(wrong)) < k:
@@ -128,17 +130,31 @@ def best_of_n_accuracy(place: Standing, n: int) -> Float[Array, "*items"]:
     `share_of_the_top` as n grows.
 
     Args:
-        place: Counts of `standing`.
+        place: What `standing(scores)` gives.
         n: Number of draws.
 
     Returns:
         Probabilities, in [0, 1].
+
+    Raises:
+        TypeError: If `place` is not what `standing` gives.
+
+    Example:
+        >>> import numpy as np
+        >>> best_of_n_accuracy(standing(np.array([[3.0, 2.0, 1.0, 0.0]])), 4).round(3)
+        array([0.684])
     """
+    _check_standing(place)
     check_scalar("n", n, low=1, whole=True)
     below = _as_float(place, place.below)
     level = _as_float(place, 1 + place.tied)
     candidates = below + level + place.above
     return (((below + level) / candidates) ** n - (below / candidates) ** n) / level
+
+
+def _check_standing(place: Standing) -> None:
+    if not isinstance(place, Standing):
+        raise TypeError(f"place: expected what standing(scores) gives, got {type(place).__name__}")
 
 
 def checked_candidates(scores: Array, present: Array | None) -> Array:

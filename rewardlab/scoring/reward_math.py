@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Num
 
 from rewardlab.arrays import Array, array_namespace
+from rewardlab.checks import check_array
 from rewardlab.scoring.one_against_many import accuracy, accuracy_with_ties, reciprocal_rank, standing
 
 __all__ = ["RewardMathScores", "reward_math"]
@@ -42,6 +43,12 @@ def reward_math(scores: Num[Array, "problems candidates"]) -> RewardMathScores:
         >>> reward_math(np.array([[3.0, 2.0, 1.0], [2.0, 2.0, 1.0]]))
         RewardMathScores(accuracy=0.5, accuracy_with_ties=1.0, mean_reciprocal_rank=0.75)
     """
+    if hasattr(scores, "scores"):
+        raise TypeError(
+            f"scores: expected an array (problems, candidates), got {type(scores).__name__}; pass its .scores"
+        )
+    if check_array("scores", scores).ndim != 2:
+        raise ValueError(f"scores has shape {tuple(scores.shape)}, expected (problems, candidates)")
     if not scores.shape[0]:
         raise ValueError("scores has no problem, expected at least one")
     place = standing(scores)

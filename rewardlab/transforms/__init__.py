@@ -39,7 +39,7 @@ from rewardlab.transforms.combiners import (
     WeightedSum,
 )
 from rewardlab.transforms.conflicts import PipelineWarning, conflicts
-from rewardlab.transforms.dynamic_scaling import all_pairs_accuracy, dpo_loss, dynamic_beta, pair_accuracy
+from rewardlab.transforms.dynamic_scaling import all_pairs_accuracy, dpo_loss, dynamic_beta, margin_accuracy
 from rewardlab.transforms.ensemble import centre_members, mean_minus_std, uncertainty_weighted, worst_case
 from rewardlab.transforms.groups import Groups
 from rewardlab.transforms.hybrid import group_length_penalty, hybrid_reward
@@ -123,6 +123,7 @@ __all__ = [
     "hybrid_reward",
     "leave_one_out",
     "log_sigmoid",
+    "margin_accuracy",
     "mean_centred",
     "mean_minus_std",
     "mean_reference",
@@ -130,7 +131,6 @@ __all__ = [
     "min_max",
     "minimum",
     "normalise_then_sum",
-    "pair_accuracy",
     "preference_as_reward",
     "product",
     "quantile_reference",

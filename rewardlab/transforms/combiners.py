@@ -25,6 +25,8 @@ __all__ = [
 class Conjunction:
     """Good in every respect: see `conjunction`. Every chain must end in a log-probability, such as `LogSigmoid`.
 
+    A signal that does not apply to a sample is no condition, which is as good as a perfect one.
+
     Args:
         weights: One a signal, by name, at least 0; 1 each by default.
     """
@@ -81,7 +83,7 @@ class WeightedMean:
 
 @dataclass(frozen=True, slots=True)
 class Minimum:
-    """The worst signal: see `minimum`."""
+    """The worst signal: see `minimum`. With the members of an ensemble as signals this is WCO, `worst_case`."""
 
     name: ClassVar[str] = "minimum"
 

@@ -8,7 +8,7 @@ from rewardlab.arrays import Array, array_namespace, as_float64, is_torch
 from rewardlab.checks import check_array, check_broadcast, check_finite, check_scalar
 from rewardlab.transforms.groups import Groups
 
-__all__ = ["all_pairs_accuracy", "dpo_loss", "dynamic_beta", "pair_accuracy"]
+__all__ = ["all_pairs_accuracy", "dpo_loss", "dynamic_beta", "margin_accuracy"]
 
 LARGEST_EXPONENT = 700.0  # exp(700) is the last round power of e that float64 holds
 
@@ -106,7 +106,7 @@ def dpo_loss(
     return weight * xp.logaddexp(xp.zeros_like(scaled), -scaled)
 
 
-def pair_accuracy(margin: Float[Array, "*pairs"]) -> Float[Array, ""]:
+def margin_accuracy(margin: Float[Array, "*pairs"]) -> Float[Array, ""]:
     """Share of pairs in the right order (ACC), those with a margin above 0; a tie is not right.
 
     Args:
@@ -129,8 +129,8 @@ def all_pairs_accuracy(margin: Float[Array, "*shape"], group_ids: Sequence | Arr
         group_ids: The sample each pair belongs to.
 
     Returns:
-        A share in [0, 1], at most `pair_accuracy` where every sample has as many pairs. Samples without pairs are left
-        out.
+        A share in [0, 1], at most `margin_accuracy` where every sample has as many pairs. Samples without pairs are
+        left out.
 
     Raises:
         ValueError: If there is no pair, a margin is infinite, or shapes disagree.
@@ -138,7 +138,7 @@ def all_pairs_accuracy(margin: Float[Array, "*shape"], group_ids: Sequence | Arr
     Example:
         >>> import numpy as np
         >>> margin = np.array([[1.0, 2.0], [1.0, -1.0]])
-        >>> float(pair_accuracy(margin)), float(all_pairs_accuracy(margin))
+        >>> float(margin_accuracy(margin)), float(all_pairs_accuracy(margin))
         (0.75, 0.5)
     """
     right, there = _right(margin)

@@ -54,6 +54,8 @@ class Groups:
             number: dict = {}
             index = np.fromiter((number.setdefault(name, len(number)) for name in group_ids), np.int64, len(group_ids))
             count = len(number)
+            if None in number:
+                raise ValueError(f"group_ids[{list(group_ids).index(None)}] is None, expected the id of a prompt")
         else:
             ids = to_numpy(group_ids)
             if ids.dtype.kind not in "iuUSOb" or ids.ndim != 1:

@@ -60,7 +60,7 @@ def min_max(
         present: Which samples count; by default all that are not NaN.
 
     Returns:
-        Values in [0, 1]; one half where the prompt's rewards are constant, NaN for absent samples.
+        Values in [0, 1]; one half where the prompt's rewards are constant but for rounding, NaN for absent samples.
 
     Raises:
         ValueError: If a present reward is infinite, or shapes disagree.
@@ -74,8 +74,9 @@ def min_max(
     xp = array_namespace(values)
     low, high = (groups.order_statistic(values, present, level) for level in (0.0, 1.0))
     low, width = groups.spread(low), groups.spread(high - low)
-    between = (values - low) / xp.where(width > 0, width, xp.ones_like(width))
-    return _restored(xp.where(width > 0, between, xp.full_like(between, 0.5)), present, rewards)
+    varies = groups.spread(groups.deviation(values, present, correction=0)[1]) > 0
+    between = (values - low) / xp.where(varies, width, xp.ones_like(width))
+    return _restored(xp.where(varies, between, xp.full_like(between, 0.5)), present, rewards)
 
 
 def rank_reward(

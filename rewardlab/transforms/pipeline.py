@@ -13,13 +13,16 @@ from rewardlab.transforms import pipeline_text
 from rewardlab.transforms.advantage_kinds import Advantage, Combined
 from rewardlab.transforms.chains import Chain, chain
 from rewardlab.transforms.combiners import Combiner, WeightedSum
-from rewardlab.transforms.conflicts import warn_of_conflicts
+from rewardlab.transforms.conflicts import warn_of_conflicts, warn_of_partial_absence
 from rewardlab.transforms.groups import Groups
 from rewardlab.transforms.stages import Context, Stage
 
 __all__ = ["Pipeline", "PipelineResult"]
 
 RESERVED = ("after", "advantage", "combined")  # what the report calls the rest of the pipeline
+
+NUMBER = (float, int, np.floating, np.integer, np.bool_)
+LARGEST = float(np.finfo(np.float64).max)
 
 Signals = Mapping[str, Sequence[float | None] | Array]
 
@@ -59,9 +62,12 @@ class Pipeline:
     """Reshape each signal by its chain, combine them, and take advantages.
 
     A signal that is NaN or None for a sample does not apply to it: it is left out of that sample's combination and of
-    the group's statistics, and never becomes 0. Infinite values, missing, unknown or ragged signals are errors.
+    the group's statistics. To a conjunction that is as good as being perfect, so let it depend on the prompt, not on
+    the answer: an answer that a judge cannot read should get the judge's worst score, not None. Infinite values,
+    missing, unknown or ragged signals are errors.
 
-    Warns once, when it is made, if a later stage undoes an earlier one (`PipelineWarning`).
+    Warns (`PipelineWarning`), once for each: when made, of a later stage that undoes earlier ones; when called, of a
+    signal that applies to some answers of a prompt and not to others.
 
     Args:
         signals: The chain of each signal by name; a single stage counts as a chain, `chain()` leaves the signal as it
@@ -83,9 +89,12 @@ class Pipeline:
         ...     combine=Conjunction(),
         ...     advantage=MeanCentred(),
         ... )
-        >>> result = pipeline({"helpful": [3.0, 1.0], "harmless": [-4.0, None]}, group_ids=["a", "a"])
-        >>> result.rewards.round(3), result.advantages.round(3)
-        (array([-4.145, -0.693]), array([-1.726,  1.726]))
+        >>> signals = {"helpful": [3.0, 1.0, 0.0, 2.0], "harmless": [-4.0, 1.0, None, None]}  # "b" can do no harm
+        >>> result = pipeline(signals, group_ids=["a", "a", "b", "b"])
+        >>> result.rewards.round(3)
+        array([-4.145, -1.006, -0.693, -0.127])
+        >>> result.advantages.round(3)
+        array([-1.569,  1.569, -0.283,  0.283])
     """
 
     signals: Mapping[str, Chain | Stage]
@@ -111,6 +120,10 @@ class Pipeline:
         self.after = self.after if isinstance(self.after, Chain) else chain(self.after)
         if self.after.needs_reference:
             raise ValueError("after: expected no Centre(Given()); a given reference belongs to a signal")
+        _check_part("combine", self.combine, "Conjunction()")
+        if self.advantage is not None:
+            _check_part("advantage", self.advantage, "MeanCentred()")
+        self._warned: set[str] = set()
         for part in (self.combine, self.advantage):
             weights = getattr(part, "weights", None)
             if weights is not None and set(weights) != set(self.signals):
@@ -171,6 +184,8 @@ class Pipeline:
             context = Context(groups, present, given.get(name), update)
             stages[f"{name}/raw"] = _shown(values, present)
             shaped.append(self._through(name, values, context, stages))
+        if groups is not None and len(batch) > 1:
+            warn_of_partial_absence(dict(zip(self.signals, masks, strict=True)), groups, self._warned)
         xp = array_namespace(first)
         present = _stacked(masks, xp, first)
         rewards = self.combine(shaped, present, self.names)
@@ -179,6 +194,7 @@ class Pipeline:
         if self.after.stages:
             filled = rewards if here is None else xp.where(here, rewards, xp.zeros_like(rewards))
             rewards = self._through("after", filled, Context(groups, here, None, update), stages)
+            check_finite("rewards after 'after'", rewards if here is None else xp.where(here, rewards, filled))
             rewards = _shown(rewards, here)
         here = first == first if here is None else here  # nothing is NaN any more: all true
         advantages = None
@@ -256,7 +272,7 @@ class Pipeline:
             unknown = [name for name in signals if name not in self.signals]
             parts = [f"missing {missing}"] * bool(missing) + [f"unknown {unknown}"] * bool(unknown)
             raise ValueError(f"signals: {' and '.join(parts)}, expected {list(self.signals)}")
-        batch = [_as_array(name, signals[name]) for name in self.signals]
+        batch = [_as_array(f"signal {name!r}", signals[name]) for name in self.signals]
         samples, library = batch[0].shape[0], array_namespace(batch[0])
         if samples == 0:
             raise ValueError("the batch holds no samples, expected at least one")
@@ -281,13 +297,19 @@ class Pipeline:
         present = dict(zip(self.signals, masks, strict=True))
         xp, read = array_namespace(like), {}
         for name in expected:
-            values = _as_array(name, given[name])
+            values = _as_array(f"reference of {name!r}", given[name])
             if values.shape[0] != like.shape[0]:
                 raise ValueError(f"reference of {name!r} has {values.shape[0]} values for {like.shape[0]} samples")
             values = xp.asarray(values, dtype=like.dtype)
             if present[name] is not None:
                 values = xp.where(present[name], values, xp.zeros_like(values))
-            read[name] = check_finite(f"reference of {name!r}", values)
+            if not all_finite(values):
+                position = int(np.argmin(np.isfinite(to_numpy(values))))
+                raise ValueError(
+                    f"reference of {name!r}, sample {position} is {float(values[position])}, expected a finite number; "
+                    f"a sample without a reference needs {name!r} itself to be None"
+                )
+            read[name] = values
         return read
 
 
@@ -297,22 +319,31 @@ def _as_array(name: str, values: Sequence[float | None] | Array) -> Array:
         return values
     if not is_array(values):
         if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-            raise TypeError(f"signal {name!r}: expected an array or a sequence of numbers, got {type(values).__name__}")
+            raise TypeError(f"{name}: expected an array or a sequence of numbers, got {type(values).__name__}")
         for position, value in enumerate(values):
-            if value is not None and not isinstance(value, int | float | np.number | np.bool_):
+            if value is not None and not isinstance(value, NUMBER):
                 kind = type(value).__name__
-                raise TypeError(
-                    f"signal {name!r}, sample {position}: expected a number or None, got {value!r:.40} ({kind})"
-                )
-        values = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+                raise TypeError(f"{name}, sample {position}: expected a number or None, got {value!r:.40} ({kind})")
+        try:
+            values = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        except OverflowError:
+            position = next(place for place, value in enumerate(values) if value is not None and abs(value) > LARGEST)
+            raise ValueError(
+                f"{name}, sample {position} is a whole number too large for a float, expected a finite number"
+            ) from None
     xp = array_namespace(values)
     if values.ndim != 1:
-        raise ValueError(f"signal {name!r} has shape {tuple(values.shape)}, expected (samples,)")
+        raise ValueError(f"{name} has shape {tuple(values.shape)}, expected (samples,)")
     if is_floating(values):
         return values
     if not xp.isdtype(values.dtype, ("bool", "integral")):
-        raise TypeError(f"signal {name!r} has dtype {values.dtype}, expected real numbers")
+        raise TypeError(f"{name} has dtype {values.dtype}, expected real numbers")
     return xp.astype(values, xp.float64)
+
+
+def _check_part(what: str, part: object, example: str) -> None:
+    if isinstance(part, type) or not callable(part) or not isinstance(getattr(part, "name", None), str):
+        raise TypeError(f"{what}: expected an object such as {example}, got {part!r}")
 
 
 def _masked(name: str, values: Array) -> tuple[Array, Array | None]:

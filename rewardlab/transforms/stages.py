@@ -145,6 +145,12 @@ class Centre:
     name: ClassVar[str] = "centre"
     reference: Fixed | Given | GroupMean | GroupQuantile
 
+    def __post_init__(self):
+        if isinstance(self.reference, type) or not callable(self.reference):
+            number = isinstance(self.reference, int | float)
+            hint = f"; write Centre(Fixed({self.reference}))" if number else ""
+            raise TypeError(f"reference: expected one such as Fixed(0.0), got {self.reference!r}{hint}")
+
     @property
     def needs_groups(self) -> bool:
         """Whether the reference is a statistic of the group."""

@@ -99,6 +99,21 @@ def test_none_means_that_a_signal_does_not_apply():
     assert reward == 3.0 and info["reward/bonus/scale"] == 1.0
 
 
+@pytest.mark.parametrize("absent", [None, np.nan, np.float32("nan"), np.array(np.nan)])
+def test_nan_means_what_none_does(absent):
+    signals = {"own": lambda s: s.reward, "bonus": lambda s: absent}
+    env = RewardPipeline(Corridor(2), signals, passing("own", "bonus"))
+    env.reset()
+    _, reward, _, _, info = env.step(0)
+    assert reward == 1.0 and not any("bonus" in key for key in info)
+
+
+@pytest.mark.parametrize("values", [[None, 2.0], (np.nan, 2.0), np.array([np.nan, 2.0]), [np.float32("nan"), 2]])
+def test_nan_means_what_none_does_in_a_vector(values):
+    signals = {"own": lambda s: s.reward, "bonus": lambda s: values}
+    assert roll(VectorRewardPipeline(corridors(2, 3), signals, passing("own", "bonus")), 1).tolist() == [[1.0, 3.0]]
+
+
 def test_a_step_to_which_no_signal_applies_is_an_error():
     env = RewardPipeline(Corridor(2), {"bonus": lambda s: s.info.get("arrived")}, passing("bonus"))
     env.reset()
@@ -361,7 +376,9 @@ def test_signals_must_be_functions_with_the_names_of_the_pipeline(without_type_c
         (lambda s: s.reward[:, None], r"returned shape \(2, 1\) for 2 environments"),
         (lambda s: 1.0, r"returned shape \(\) for 2 environments.*each_environment"),
         (lambda s: [None, 1.0], "no signal of own applies to this step in environment 0"),
-        (lambda s: np.array([1.0, np.inf]), "own"),
+        (lambda s: None, "no signal of own applies to this step in environment 0"),
+        (lambda s: np.array([1.0, np.inf]), "signal 'own', sample 1 is inf"),
+        (lambda s: [1.0, 2.0, 3.0], r"returned shape \(3,\) for 2 environments"),
     ],
 )
 def test_signals_of_a_vector_return_one_number_for_each(signal, match):
@@ -384,6 +401,14 @@ def test_signals_of_one_environment_return_one_number(value, error, match):
     env.reset()
     with pytest.raises(error, match=match):
         env.step(0)
+
+
+@pytest.mark.parametrize("value", [["1.0", "2.0"], np.array(["1.0", "2.0"]), np.array([1.0, 2j]), [1.0, "2.0"]])
+def test_text_is_no_reward_of_a_vector(value):
+    envs = VectorRewardPipeline(corridors(2, 3), {"own": lambda s: value}, passing("own"))
+    envs.reset()
+    with pytest.raises(TypeError, match="signal 'own'"):
+        envs.step(np.zeros(2, dtype=np.int64))
 
 
 def test_each_environment_is_for_vectors():

@@ -107,6 +107,37 @@ def test_what_cannot_be_scored_is_an_error(call, match):
         REWARD(*call)
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "match"),
+    [
+        ("1.0", TypeError, "signal 'odd' is a str .* for sample 1 "),
+        (np.zeros(1), TypeError, "signal 'odd' is a ndarray .* for sample 1 "),
+        (float("inf"), ValueError, "signal 'odd' is inf for sample 1 "),
+        (float("-inf"), ValueError, "signal 'odd' is -inf for sample 1 "),
+        (None, ValueError, "signal 'odd' does not apply to sample 1 .*absent_reward"),
+        (float("nan"), ValueError, "signal 'odd' does not apply to sample 1 .*absent_reward"),
+    ],
+)
+def test_what_a_signal_may_not_return(value, error, match, caplog):
+    reward = reward_function({"odd": lambda prompt, completion, label, **columns: value if label == "b" else 0.5})
+    with pytest.raises(error, match=match):
+        reward(["p1", "p2"], ["p", "p"], ["a", "b"])
+    assert "the reward function failed" in caplog.text  # OpenRLHF swallows the error
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_absent_signals_give_the_reward_that_was_said(value):
+    reward = reward_function({"odd": lambda prompt, completion, label, **columns: value}, absent_reward=-1.0)
+    answer = reward(["p1"], ["p"], ["a"])
+    assert answer["rewards"].tolist() == answer["scores"].tolist() == [-1.0]
+    assert answer["extra_logs"]["reward/odd/applies"].tolist() == [0.0]
+
+
+def test_a_pipeline_for_other_signals_is_refused():
+    with pytest.raises(ValueError, match=r"the pipeline is for \['left'\], but the signals are \['brief', 'right'\]"):
+        reward_function(SIGNALS, pipeline=Pipeline({"left": chain()}))
+
+
 def test_can_be_pickled_and_loaded_from_a_file(tmp_path):
     assert pickle.loads(pickle.dumps(REWARD)) == REWARD
     lines = [line[4:] for line in openrlhf.__doc__.splitlines() if line.startswith("    ")]
@@ -165,7 +196,7 @@ GOOD = {"query": ["a1"], "prompts": ["a"], "labels": ["1"]}
         (b"[" * 9_000, 400, "not JSON"),
         ([GOOD], 422, "the request is a list, expected an object with query, prompts, labels"),
         ({**GOOD, "query": "a1"}, 422, "'query' is 'a1', expected a list"),
-        ({"query": ["a1"], "prompts": ["a"]}, 422, "'labels' is None, expected a list"),
+        ({"query": ["a1"], "prompts": ["a"]}, 422, "'labels' is missing, expected query, prompts, labels"),
         ({name: [] for name in GOOD}, 422, "at least one item"),
         ({**GOOD, "labels": ["1", "2"]}, 422, "'labels' has 2 items for 1 in 'query'"),
         ({**GOOD, "prompts": [1]}, 422, r"prompts\[0\] is 1, expected text"),

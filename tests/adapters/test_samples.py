@@ -233,3 +233,23 @@ def test_survives_pickling():
 def test_importing_the_core_imports_no_framework():
     code = "import sys, rewardlab.adapters.samples as _; print({'torch', 'trl', 'verl', 'ray'} & {*sys.modules})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        (lambda completions, **columns: 1.0, "a trainer's form for batches; a signal takes one sample"),
+        (lambda prompts, completions, **columns: 1.0, "a trainer's form for batches"),
+        (lambda completion, **columns: 1.0, r"expected \(prompt, completion, \*\*columns\)"),
+        (lambda **columns: 1.0, r"expected \(prompt, completion, \*\*columns\)"),
+    ],
+)
+def test_a_function_that_cannot_take_one_sample_is_refused_before_training(signal, message):
+    with pytest.raises(TypeError, match=message):
+        check_signals({"helpful": signal})
+
+
+def test_a_function_that_takes_anything_may_be_a_signal():
+    check_signals(
+        {"any": lambda *arguments, **columns: 1.0, "named": lambda prompt, completion, answer, **columns: 1.0}
+    )

@@ -273,6 +273,39 @@ def test_an_environment_to_which_no_signal_applies_is_named():
         roll(venv, 1)
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "match"),
+    [
+        (np.array([1.0, np.inf]), ValueError, "signal 'own', sample 1 is inf"),
+        ([-np.inf, 1.0], ValueError, "signal 'own', sample 0 is -inf"),
+        ([1.0, np.nan], ValueError, "no signal of own applies to this step in environment 1"),
+        (None, ValueError, "no signal of own applies to this step in environment 0"),
+        ([1.0], ValueError, r"returned shape \(1,\) for 2 environments, expected \(2,\)"),
+        (np.ones(3), ValueError, r"returned shape \(3,\) for 2 environments"),
+        (1.0, ValueError, r"returned shape \(\) for 2 environments.*each_environment"),
+        (["1.0", "2.0"], TypeError, "signal 'own', sample 0: expected a number"),
+        (np.array(["1.0", "2.0"]), TypeError, "signal 'own' has dtype <U3"),
+    ],
+)
+def test_what_a_signal_may_not_return(value, error, match):
+    venv = VecRewardPipeline(corridors(3, 3), {"own": lambda s: value}, passing("own"))
+    with pytest.raises(error, match=match):
+        roll(venv, 1)
+
+
+@pytest.mark.parametrize("absent", [None, np.nan])
+def test_where_a_signal_does_not_apply_the_others_are_the_reward(absent):
+    venv = VecRewardPipeline(corridors(3, 3), {"own": own, "bonus": lambda s: [absent, 2.0]}, passing("own", "bonus"))
+    assert roll(venv, 1).tolist() == [[1.0, 3.0]]
+
+
+def test_signals_must_have_the_names_of_the_pipeline():
+    with pytest.raises(ValueError, match="no function for 'safe'"):
+        VecRewardPipeline(corridors(2), {"own": own}, passing("own", "safe"))
+    with pytest.raises(ValueError, match="the pipeline knows no 'speed'"):
+        VecRewardPipeline(corridors(2), {"own": own, "speed": own}, passing("own"))
+
+
 def test_stages_without_a_pipeline_are_refused():
     model = PPO("MlpPolicy", corridors(3), n_steps=6, batch_size=6, n_epochs=1)
     with pytest.raises(ValueError, match="found no VecRewardPipeline"):

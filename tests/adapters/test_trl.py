@@ -101,6 +101,12 @@ def test_what_a_signal_may_not_return(value, error, message):
             function(prompts=["p", "p"], completions=["a", "b"])
 
 
+def test_no_completions_no_rewards():
+    assert reward_functions({"length": length})[0](prompts=[], completions=[]) == []
+    with pytest.raises(ValueError, match="the batch holds no samples"):
+        per_sample_reward_function(Pipeline({"length": chain()}), {"length": length})(prompts=[], completions=[])
+
+
 @pytest.mark.parametrize("column", ["prompts", "answer"])
 def test_wrong_length_names_the_column(column):
     (function,) = reward_functions({"length": length})

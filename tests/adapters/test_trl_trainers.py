@@ -208,6 +208,20 @@ def test_reward_of_the_log_is_the_combined_one_and_idle_groups_are_counted(tiny,
     assert {entry["frac_reward_zero_std"] for entry in step_logs(trainer)} != {0.0}
 
 
+def test_a_group_whose_rewards_add_up_to_the_same_is_not_idle_for_normalise_then_sum(tiny, make):
+    def of_place(places):  # canned completions have as many words as their place in the group
+        return lambda prompt, completion, **columns: float(len(completion.split()) - 1 in places)
+
+    signals = {"first": of_place({0}), "second": of_place({1}), "rest": of_place({2, 3})}
+    for advantage, idle in ((NormaliseThenSum(), 0.0), (MeanCentred(), 1.0)):
+        trainer = make(signals=signals, pipeline=Pipeline({name: chain() for name in signals}, advantage=advantage))
+        trainer.train()
+        for entry, record in zip(step_logs(trainer), trainer.record, strict=True):
+            assert (entry["reward"], entry["reward_std"]) == (1.0, 0.0)
+            assert entry["frac_reward_zero_std"] == idle
+            assert np.any(record["advantages"]) == (not idle)
+
+
 def test_evaluation_uses_its_own_groups_and_leaves_the_statistics_alone(tiny, make, tmp_path):
     settings = tiny.tiny_settings(tmp_path, per_device_eval_batch_size=6, num_generations_eval=2, eval_strategy="no")
     pipeline = tiny.group_pipeline()

@@ -210,6 +210,54 @@ def test_text_among_the_signals_is_an_error():
             estimate(estimator, [0.0, 1.0], "aa", non_tensor_batch={"a": values})
 
 
+@pytest.mark.parametrize(
+    ("values", "ids", "error", "match"),
+    [
+        ([1.0, math.inf], "aa", ValueError, "signal 'a', sample 1 is inf"),
+        ([1.0, -math.inf], "aa", ValueError, "signal 'a', sample 1 is -inf"),
+        ([1.0, 2.0, 3.0], "aa", ValueError, "group_ids has 2 values for 3 samples"),
+        ([[1.0], [2.0]], "aa", ValueError, r"signal 'a' has shape \(2, 1\)"),
+    ],
+)
+def test_signals_of_a_batch_that_cannot_be(values, ids, error, match):
+    estimator = advantage_estimator(Pipeline({"a": chain()}, advantage=MeanCentred()))
+    with pytest.raises(error, match=match):
+        estimate(estimator, [0.0] * len(ids), ids, non_tensor_batch={"a": np.array(values)})
+
+
+def test_an_infinite_score_is_an_error():
+    estimator = advantage_estimator(Pipeline({"a": chain()}, advantage=MeanCentred()))
+    with pytest.raises(ValueError, match="signal 'a', sample 0 is inf"):
+        estimate(estimator, [math.inf, 0.0], "aa")
+
+
+def test_an_empty_batch_is_an_error():
+    estimator = advantage_estimator(Pipeline({"a": chain()}, advantage=MeanCentred()))
+    with pytest.raises(ValueError, match="the batch holds no samples"):
+        estimator(torch.zeros(0, 3), torch.ones(0, 3), np.array([], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [([5.0, 7.0], "ab"), ([0.35] * 3, "aaa"), ([math.nan] * 2, "aa"), ([None, 3.0], "aa"), ([None, None, 3.0], "aab")],
+    ids=["groups of one", "constant", "nothing present", "one of the group", "an empty group"],
+)
+@pytest.mark.parametrize("advantage", [MeanCentred(), Standardised(), LeaveOneOut(), NormaliseThenSum()])
+def test_groups_that_have_nothing_to_compare_get_0(values, ids, advantage):
+    estimator = advantage_estimator(Pipeline({"a": chain()}, advantage=advantage))
+    got = estimate(estimator, [0.0] * len(ids), ids, non_tensor_batch={"a": np.array(values)})
+    assert not got.any()
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [("1.0", TypeError), (np.zeros(1), TypeError), (math.inf, ValueError), (-math.inf, ValueError)]
+)
+def test_what_a_signal_may_not_return(value, error):
+    signals = {"odd": lambda prompt, completion, **columns: value}
+    with pytest.raises(error, match=r"signal 'odd' is .* for sample 0"):
+        call(compute_score_function(signals, absent_reward=0.0))
+
+
 def test_groups_are_needed():
     estimator = advantage_estimator(Pipeline({"a": chain()}, advantage=MeanCentred()))
     with pytest.raises(ValueError, match="no prompt ids"):

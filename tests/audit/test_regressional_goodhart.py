@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from rewardlab.audit import expected_gold, expected_maximum, gaussian_best_of_n
@@ -36,6 +38,17 @@ def test_noise_makes_optimisation_useless_and_never_harmful():
     for noise in (0.0, 1.0, 100.0):
         assert (np.diff(gaussian_best_of_n([1, 2, 16, 4096, 10**6], noise_variance=noise)) > 0).all()
     np.testing.assert_array_equal(gaussian_best_of_n([2, 64], noise_variance=0), expected_maximum([2, 64]))
+
+
+@given(st.floats(0.1, 10), st.floats(0, 10), st.floats(0.1, 10))
+def test_gold_earned_is_in_the_unit_of_gold(gold_variance, noise_variance, unit):
+    found = gaussian_best_of_n([2, 64], noise_variance=noise_variance, gold_variance=gold_variance)
+    shrunk = gold_variance / math.sqrt(gold_variance + noise_variance)
+    np.testing.assert_allclose(found, np.multiply(expected_maximum([2, 64]), shrunk), rtol=1e-12)
+    in_unit = gaussian_best_of_n(
+        [2, 64], noise_variance=unit**2 * noise_variance, gold_variance=unit**2 * gold_variance
+    )
+    np.testing.assert_allclose(in_unit, unit * found, rtol=1e-12)
 
 
 def test_selected_gold_is_the_shrunk_proxy():

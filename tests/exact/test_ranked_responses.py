@@ -228,3 +228,10 @@ def test_bad_input_says_what_was_expected(case):
     call, kind, message = BAD_INPUTS[case]
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_bound_of_several_n_at_once():
+    several = best_of_n_kl_bound([1, 2, 64])
+    np.testing.assert_array_equal(several, [best_of_n_kl_bound(n) for n in (1, 2, 64)])
+    with pytest.raises(ValueError, match="n is 0"):
+        best_of_n_kl_bound([2, 0])

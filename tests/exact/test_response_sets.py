@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
 from rewardlab.exact import KLMatch, condition_on_goodness, kl_divergence, match_kl, tilt
+from rewardlab.transforms import quantile_reference
 from tests.strategies import seeds
 
 UNIFORM = np.log(np.full(4, 0.25))
@@ -138,6 +139,20 @@ def test_kl_of_the_log_sigmoid_tilt_is_bounded(case, temperature, reference):
     enough = logsumexp(np.where(rewards >= reference, base, -np.inf), axis=-1)
     kl = kl_divergence(tilt(base, log_sigmoid(rewards - reference), temperature), base)
     assert (kl <= np.log(2) / temperature - enough + 1e-9).all()
+
+
+@given(response_sets(), st.floats(0.05, 5), st.sampled_from([0.0, 0.5, 0.85, 0.99]))
+def test_a_quantile_as_reference_bounds_the_kl_whatever_the_rewards(case, temperature, level):
+    """P7 with the base policy's own quantile: KL <= log 2 / temperature - log(1 - level)."""
+    base, rewards = case
+    reference = quantile_reference(rewards, level, log_probs=base)
+    kl = kl_divergence(tilt(base, log_sigmoid(rewards - reference), temperature), base)
+    assert (kl <= np.log(2) / temperature - np.log(1 - level) + 1e-9).all()
+
+
+def test_raw_rewards_have_no_such_bound():
+    base, rewards = np.full(64, -np.log(64)), 1e3 * np.arange(64.0)
+    assert kl_divergence(tilt(base, rewards), base) > np.log(2) - np.log(0.15) + 1  # all the way: log 64
 
 
 @given(response_sets(), st.floats(1e-3, 3))

@@ -1,6 +1,7 @@
 """One right answer against several wrong ones: worked cases, brute force, and what must not matter."""
 
 from itertools import combinations, product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -214,3 +215,17 @@ def test_bad_input(case, kind, message, without_type_checks):
     with pytest.raises(kind) as raised:
         case()
     assert message in str(raised.value)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_arguments_of_the_wrong_kind_are_refused_with_what_to_pass():
+    scores = np.array([[2.0, 1.0], [0.0, 1.0]])
+    for rule in (best_of_n_accuracy, accuracy_at_k):
+        with pytest.raises(TypeError, match=r"place: expected what standing\(scores\) gives, got ndarray"):
+            rule(scores, 1)
+    with pytest.raises(TypeError, match="scores: expected a NumPy array or torch tensor, got list"):
+        reward_math(scores.tolist())
+    with pytest.raises(ValueError, match=r"scores has shape \(2,\), expected \(problems, candidates\)"):
+        reward_math(scores[0])
+    with pytest.raises(TypeError, match=r"got SimpleNamespace; pass its \.scores"):
+        reward_math(SimpleNamespace(scores=scores))

@@ -23,6 +23,36 @@ def test_the_weights_are_the_numbers_of_items():
     assert len(SUBSETS) == 23
 
 
+def test_the_weight_of_every_subset():
+    code = {f"hep-{language}": 164 for language in ("cpp", "go", "java", "js", "python", "rust")}
+    expected = {
+        "Chat": {
+            "alpacaeval-easy": 100,
+            "alpacaeval-length": 95,
+            "alpacaeval-hard": 95,
+            "mt-bench-easy": 28,
+            "mt-bench-med": 40,
+        },
+        "Chat Hard": {
+            "mt-bench-hard": 37,
+            "llmbar-natural": 100,
+            "llmbar-adver-neighbor": 134,
+            "llmbar-adver-GPTInst": 92,
+            "llmbar-adver-GPTOut": 47,
+            "llmbar-adver-manual": 46,
+        },
+        "Safety": {
+            "refusals-dangerous": 100,
+            "refusals-offensive": 100,
+            "xstest-should-refuse": 154,
+            "xstest-should-respond": 250,
+            "donotanswer": 136,
+        },
+        "Reasoning": {"math-prm": 984, **code},
+    }
+    assert expected == REWARD_BENCH_SECTIONS
+
+
 def test_one_item_a_subset():
     right = {"math-prm", "mt-bench-easy", "llmbar-natural", "donotanswer", "hep-rust"}
     found = reward_bench(np.array([float(subset in right) for subset in SUBSETS]), SUBSETS)
@@ -111,6 +141,17 @@ def test_style_matrix_cell_by_cell(chosen, rejected):
     assert found.average == pytest.approx((found.hard + found.normal + found.easy) / 3)
     in_torch = rm_bench(torch.tensor(chosen), torch.tensor(rejected))
     np.testing.assert_array_equal(in_torch.matrix, found.matrix)
+
+
+@given(
+    arrays(np.int64, (4, 6), elements=st.integers(0, 3)),
+    arrays(np.float64, (4, 4), elements=st.floats(1e-3, 1e3)),
+    arrays(np.float64, (4, 1), elements=st.floats(-1e3, 1e3)),
+)
+def test_increasing_maps_of_an_item_change_no_style_and_no_pair(values, steps, start):
+    mapped = np.take_along_axis(start + np.cumsum(steps, axis=1), values, axis=1)  # value v of item i -> table[i, v]
+    np.testing.assert_array_equal(rm_bench(*np.split(mapped, 2, 1)).matrix, rm_bench(*np.split(values, 2, 1)).matrix)
+    np.testing.assert_array_equal(pair_accuracy(*mapped.T[:2]), pair_accuracy(*values.T[:2]))
 
 
 def test_rmb_is_the_mean_of_four():

@@ -167,6 +167,67 @@ def test_the_bound_on_a_standardised_advantage_which_one_against_the_rest_attain
     assert standardised(lone, correction=0, epsilon=0.0)[0] == pytest.approx(math.sqrt(size - 1))
 
 
+@pytest.mark.parametrize(("share", "plain", "scaled"), [(0.05, 0.095, 0.436), (0.5, 0.5, 1.0), (0.8, 0.32, 0.8)])
+def test_standardising_favours_prompts_that_are_nearly_always_or_never_solved(share, plain, scaled):
+    rewards = (np.arange(20) < 20 * share) * 1.0
+    centred, by_spread = mean_centred(rewards), standardised(rewards, correction=0, epsilon=0.0)
+    assert (centred[0], centred[-1]) == pytest.approx((1 - share, -share))
+    odds = share / (1 - share)
+    assert (by_spread[0], by_spread[-1]) == pytest.approx((odds**-0.5, -(odds**0.5)))
+    assert (np.abs(centred).mean(), np.abs(by_spread).mean()) == pytest.approx((plain, scaled), abs=5e-4)
+
+
+def of_binary_groups(size, share):
+    """(probability, rewards) of each number of successes in a group of `size`, a success having probability `share`."""
+    for right in range(size + 1):
+        chance = math.comb(size, right) * share**right * (1 - share) ** (size - right)
+        yield chance, (np.arange(size) < right) * 1.0
+
+
+@pytest.mark.parametrize(
+    ("size", "share", "expected", "informative"),
+    [
+        (8, 0.02, 2.407, 0.149),
+        (8, 0.1, 2.1774, 0.5695),
+        (8, 0.25, 1.8953, 0.8999),
+        (8, 0.5, 1.7358, 0.9922),
+        (64, 0.02, 5.818, None),
+        (64, 0.1, 3.229, None),
+        (64, 0.25, 2.267, None),
+        (64, 0.5, 1.969, None),
+    ],
+)
+def test_the_expected_gradient_of_the_success_rate(size, share, expected, informative):
+    """The mean of advantage times score function, over the true gradient: 1 for an unbiased advantage."""
+    kinds = {
+        "standardised": lambda r: standardised(r, epsilon=0.0),
+        "mean_centred": mean_centred,
+        "leave_one_out": leave_one_out,
+    }
+    found, told = dict.fromkeys(kinds, 0.0), dict.fromkeys(kinds, 0.0)
+    for chance, rewards in of_binary_groups(size, share):
+        for name, kind in kinds.items():
+            advantages = kind(rewards)
+            found[name] += chance * np.mean(advantages * (rewards - share)) / (share * (1 - share))
+            told[name] += chance * bool(advantages.any())
+    assert found["standardised"] == pytest.approx(expected, abs=6e-4)
+    assert found["mean_centred"] == pytest.approx((size - 1) / size, rel=1e-9)
+    assert found["leave_one_out"] == pytest.approx(1, rel=1e-9)
+    for share_of_groups in told.values():
+        assert share_of_groups == pytest.approx(1 - share**size - (1 - share) ** size, rel=1e-9)
+        assert informative is None or share_of_groups == pytest.approx(informative, abs=6e-5 if share > 0.02 else 6e-4)
+
+
+@given(arrays(np.float64, (3, 5), elements=quarters), st.permutations([0.01, 1.0, 50.0]))
+def test_a_prompt_counts_by_its_spread_unless_it_is_standardised(values, spreads):
+    """A prompt scored by a model of little variance beside one with a 0/1 rule: the spread goes, or it stays."""
+    spreads = np.array(spreads)[:, None]
+    np.testing.assert_allclose(mean_centred(spreads * values), spreads * mean_centred(values), rtol=1e-9, atol=1e-9)
+    varied = np.ptp(values, axis=1) > 0
+    scaled, before = (standardised(rewards, epsilon=0.0)[varied] for rewards in (spreads * values, values))
+    np.testing.assert_allclose(scaled, before, rtol=1e-9, atol=1e-9)
+
+
 @LIBRARIES
 def test_two_of_four(library):
     rewards = library(np.array([1.0, 0.0, 0.0, 1.0]))

@@ -54,6 +54,34 @@ def test_centring_what_saturates_already():
     assert warned({"help": chain(LogSigmoid(), Centre(Fixed(1.0)))}) == ["'help/centre' undoes 'help/log_sigmoid'"]
 
 
+def test_one_warning_names_all_that_a_stage_undoes():
+    both = {"help": good_enough, "harm": good_enough}
+    named = "'advantage/standardised' undoes 'help/log_sigmoid', 'harm/log_sigmoid'"
+    assert warned(both, advantage=t.Standardised()) == [named]
+
+
+def absence_warnings(*batches, names=("help", "harm"), group_ids=(0, 0, 1, 1)):
+    pipeline = Pipeline({name: chain() for name in names}, advantage=t.MeanCentred())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for values in batches:
+            pipeline(
+                {"help": [1.0, 2.0, 3.0, 4.0], "harm": values} if len(names) > 1 else {names[0]: values},
+                group_ids=list(group_ids),
+            )
+    return [str(warning.message).split(" applies")[0] for warning in caught]
+
+
+def test_a_signal_absent_for_some_answers_of_a_prompt_is_warned_of_once():
+    partly = [1.0, None, 2.0, 3.0]
+    assert absence_warnings(partly, partly, partly) == ["signal 'harm'"]
+
+
+def test_a_signal_absent_for_whole_prompts_or_alone_is_not_warned_of():
+    assert absence_warnings([1.0, 2.0, None, None], [None] * 4, [1.0] * 4) == []
+    assert absence_warnings([1.0, None, 2.0, 3.0], names=("only",)) == []  # without it there is no reward at all
+
+
 @pytest.mark.parametrize("advantage", [None, t.MeanCentred(), t.LeaveOneOut(), t.BatchStandardised()])
 def test_what_is_sound_is_not_warned_of(advantage):
     pipelines = [

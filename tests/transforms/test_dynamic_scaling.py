@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rewardlab.transforms.dynamic_scaling import all_pairs_accuracy, dpo_loss, dynamic_beta, pair_accuracy
+from rewardlab.transforms.dynamic_scaling import all_pairs_accuracy, dpo_loss, dynamic_beta, margin_accuracy
 
 margins = arrays(np.float64, 9, elements=st.floats(-1e3, 1e3))
 bases = st.sampled_from([0.01, 0.1, 1.0])
@@ -149,7 +149,7 @@ def test_weight_multiplies_and_shapes_broadcast():
 def test_accuracies_of_a_small_table():
     none = np.nan
     margin = np.array([[1, 2, 3], [1, -1, none], [0, none, none], [none, none, none], [none, 4, none]], float)
-    assert pair_accuracy(margin) == pytest.approx(5 / 7)  # a tie is not right
+    assert margin_accuracy(margin) == pytest.approx(5 / 7)  # a tie is not right
     assert all_pairs_accuracy(margin) == pytest.approx(2 / 4)  # a sample without pairs does not count
     ids = np.repeat([7, 3, 5, 9, 1], 3)
     assert all_pairs_accuracy(margin.ravel(), ids) == pytest.approx(2 / 4)
@@ -158,10 +158,10 @@ def test_accuracies_of_a_small_table():
 
 @given(arrays(np.float64, (5, 4), elements=st.sampled_from([-2.0, 0.0, 0.5, 3.0])))
 def test_accuracies_agree_with_loops_and_torch(margin):
-    assert pair_accuracy(margin) == pytest.approx(sum(m > 0 for m in margin.ravel()) / 20)
+    assert margin_accuracy(margin) == pytest.approx(sum(m > 0 for m in margin.ravel()) / 20)
     assert all_pairs_accuracy(margin) == pytest.approx(sum(all(m > 0 for m in row) for row in margin) / 5)
-    assert all_pairs_accuracy(margin) <= pair_accuracy(margin) + 1e-15
-    assert float(pair_accuracy(torch.tensor(margin))) == pytest.approx(float(pair_accuracy(margin)))
+    assert all_pairs_accuracy(margin) <= margin_accuracy(margin) + 1e-15
+    assert float(margin_accuracy(torch.tensor(margin))) == pytest.approx(float(margin_accuracy(margin)))
     assert float(all_pairs_accuracy(torch.tensor(margin))) == pytest.approx(float(all_pairs_accuracy(margin)))
 
 
@@ -187,8 +187,8 @@ ONE = np.array([1.0, 2.0])
         ),
         (lambda: dpo_loss(ONE, torch.tensor([0.1, 0.1])), TypeError, "beta is a Tensor but log_ratio_margin a ndarray"),
         (lambda: dpo_loss(ONE, np.array([0.1] * 3)), ValueError, r"broadcast .* log_ratio_margin \(2,\), beta \(3,\)"),
-        (lambda: pair_accuracy(np.array([np.nan])), ValueError, r"margin of shape \(1,\) holds no pair"),
-        (lambda: pair_accuracy(np.array([np.inf])), ValueError, r"margin\[0\] is inf"),
+        (lambda: margin_accuracy(np.array([np.nan])), ValueError, r"margin of shape \(1,\) holds no pair"),
+        (lambda: margin_accuracy(np.array([np.inf])), ValueError, r"margin\[0\] is inf"),
         (lambda: all_pairs_accuracy(ONE), ValueError, r"margin has shape \(2,\), expected \(samples, pairs\)"),
         (lambda: all_pairs_accuracy(ONE, [1]), ValueError, "group_ids has 1 values for 2 samples"),
     ],

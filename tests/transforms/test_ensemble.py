@@ -150,6 +150,21 @@ def test_an_offset_decides_the_minimum_until_it_is_centred_away():
         assert mean(shifted).argmax() == mean(members).argmax()
 
 
+@given(arrays(np.float64, (3, 6), elements=st.integers(-9, 9)), arrays(np.float64, (3, 1), elements=st.integers(-9, 9)))
+def test_the_choice_of_the_mean_does_not_feel_what_a_member_adds(members, offsets):
+    before, after = 3 * mean(members), 3 * mean(members + offsets)  # whole numbers: ties stay ties
+    np.testing.assert_array_equal(np.round(after) == np.round(after).max(), np.round(before) == np.round(before).max())
+
+
+def test_the_choice_of_the_median_and_of_the_minimum_does():
+    members, offsets = np.array([[0.0, 3.0], [2.0, 0.0], [4.0, 1.0]]), np.array([[0.0], [9.0], [9.0]])
+    for aggregate, before, after in ((median, 0, 0), (worst_case, 0, 1)):
+        assert aggregate(members).argmax() == before and aggregate(members + offsets).argmax() == after
+    offsets = np.array([[0.0], [9.0], [-9.0]])  # the member in the middle is now the first, whose choice is another
+    assert median(members).argmax() == 0 and median(members + offsets).argmax() == 1
+    assert median(centre_members(members + offsets)).argmax() == median(centre_members(members)).argmax()
+
+
 def test_centring_by_responses_of_the_base_policy():
     members = np.array([[[5.0, 7.0]], [[1.0, 1.0]]])
     base = np.array([[[1.0, 2.0, 3.0]], [[0.0, 0.0, 3.0]]])

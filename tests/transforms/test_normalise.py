@@ -129,6 +129,12 @@ def test_a_constant_group_in_float32_has_no_z_score():
     assert z_score(torch.full((1, 7), 0.35), correction=1).tolist() == [[0.0] * 7]
 
 
+def test_what_is_rounding_is_not_blown_up():
+    for rewards in (np.array([[0.1 + 0.2, 0.3]]), torch.tensor([[1e4 + 1e-3, 1e4]])):
+        assert z_score(rewards).tolist() == [[0.0, 0.0]] and min_max(rewards).tolist() == [[0.5, 0.5]]
+    assert min_max(np.array([[0.0, 1e-5]])).tolist() == [[0.0, 1.0]]
+
+
 @given(arrays(np.float64, (2, 5), elements=few | quarters), arrays(np.float64, (2, 6), elements=few | quarters))
 def test_the_quantile_by_counting(values, base):
     expected = [

@@ -139,6 +139,43 @@ def test_an_absent_sample_is_as_if_it_were_not_there():
     assert with_gap.advantages[2] == 0 and np.isnan(with_gap.rewards[2]) and not with_gap.present[2]
 
 
+class Litter:
+    """What absent samples hold must be finite, and must not matter: this checks the one and spoils the other."""
+
+    name = "litter"
+
+    def __call__(self, rewards, context):
+        assert np.isfinite(rewards).all()
+        return np.where(context.here(rewards), rewards, 1e6)
+
+
+ACROSS_SAMPLES = {
+    "group_mean": lambda: Centre(GroupMean()),
+    "group_quantile": lambda: Centre(GroupQuantile(0.6)),
+    "gaussian": lambda: Centre(GroupQuantile(0.6, "gaussian")),
+    "z_score": t.ZScore,
+    "min_max": t.MinMax,
+    "rank": t.Rank,
+    "running_standardise": RunningStandardise,
+}
+
+
+@pytest.mark.parametrize("stage", ACROSS_SAMPLES.values(), ids=ACROSS_SAMPLES)
+@given(batches())
+def test_no_stage_counts_an_absent_sample(stage, batch):
+    values = batch[0]["helpful"]
+    here = ~np.isnan(values)
+    for place in ("signal", "after"):
+        stages = chain(Litter(), stage(), Litter())
+        options = {"signals": {"a": stages}} if place == "signal" else {"signals": {"a": chain()}, "after": stages}
+        found = Pipeline(**options)({"a": values}, group_ids=IDS)
+        np.testing.assert_array_equal(np.isnan(found.rewards), ~here)
+        if here.any():
+            ids = [name for name, one in zip(IDS, here, strict=True) if one]
+            alone = Pipeline({"a": stage()})({"a": values[here]}, group_ids=ids)
+            np.testing.assert_allclose(found.rewards[here], alone.rewards, atol=1e-12)
+
+
 def test_report_shows_each_stage_and_gaps_as_gaps():
     pipeline = Pipeline({"a": chain(Centre(Fixed(1.0)), t.Scale(2.0), Centre(Fixed(0.5)))}, after=t.ClipAbove(0.0))
     result = pipeline({"a": [3.0, None]})
@@ -160,6 +197,8 @@ def test_a_sample_without_any_signal_has_no_reward():
     result = Pipeline({"a": chain(), "b": chain()})({"a": [1.0, None], "b": [2.0, None]})
     assert result.rewards[0] == 3.0 and np.isnan(result.rewards[1])
     assert result.summary()["combined"] == 3.0
+    nothing = Pipeline({"a": chain(), "b": chain()})({"a": [None], "b": [2.0]}).summary()
+    assert np.isnan(nothing["a/raw"]) and nothing["combined"] == 2.0
 
 
 def test_extreme_rewards_stay_finite():
@@ -175,6 +214,8 @@ def test_precision_of_floats_is_kept_and_whole_numbers_become_floats():
     pipeline = Pipeline({"a": LogSigmoid()}, advantage=MeanCentred())
     single = pipeline({"a": np.array([1, 2], np.float32)}, group_ids=[0, 0])
     assert single.rewards.dtype == single.advantages.dtype == np.float32
+    centred = Pipeline({"a": Centre(Given())})({"a": np.array([1, 2], np.float32)}, references={"a": [0.5, 1]})
+    assert centred.rewards.dtype == np.float32 and centred.rewards.tolist() == [0.5, 1.0]
     for whole in (np.array([0, 1]), np.array([False, True]), [0, 1], [False, True]):
         assert pipeline({"a": whole}, group_ids=[0, 0]).rewards.dtype == np.float64
 
@@ -190,6 +231,19 @@ class TestRunningStatistics:
             mean, deviation = np.mean(seen), np.std(seen)
             expected = [np.nan if value is None else (value - mean) / deviation for value in batch]
             np.testing.assert_allclose(result.stages["a/running_standardise"], expected, atol=1e-6)
+
+    def test_exactly_0_until_two_different_values_were_seen(self):
+        for value in (5.0, 1e4 + 0.1):
+            pipeline = Pipeline({"a": RunningStandardise()})
+            for batch in ([value], [value] * 3, [value * (1 + 1e-9)]):  # rounding is no difference
+                assert pipeline({"a": batch}).rewards.tolist() == [0.0] * len(batch)
+            assert pipeline({"a": [value + 1]}).rewards[0] > 1
+        small = Pipeline({"a": RunningStandardise(epsilon=0.0)})({"a": [1e-5, -1e-5]})
+        np.testing.assert_allclose(small.rewards, [1.0, -1.0])
+
+    def test_epsilon_is_added_to_the_deviation(self):
+        found = Pipeline({"a": RunningStandardise(epsilon=1.0)})({"a": [1.0, 3.0]})
+        np.testing.assert_allclose(found.rewards, [-0.5, 0.5], rtol=1e-12)
 
     def test_nothing_is_learned_in_evaluation(self):
         pipeline = self.pipeline()
@@ -256,6 +310,59 @@ def test_each_combiner_is_its_function():
     np.testing.assert_allclose(gated.rewards, np.prod(1 / (1 + np.exp(-stacked)), 0), atol=1e-12)
 
 
+COMBINERS = [
+    *(kind({"a": 2.0, "b": 0.5}) for kind in (Conjunction, WeightedSum, t.WeightedMean)),
+    *(t.Minimum(), t.Median(), t.Product(), t.SoftMinimum(0.5)),
+]
+
+
+@pytest.mark.parametrize("combiner", COMBINERS, ids=lambda combiner: combiner.name)
+def test_where_one_signal_applies_the_combination_is_of_that_one(combiner):
+    last = (lambda: t.Sigmoid()) if combiner == t.Product() else LogSigmoid
+    values = {"a": [1.0, None, -2.0, None], "b": [3.0, 0.5, None, None]}
+    found = Pipeline({name: chain(last(), Litter()) for name in values}, combine=combiner)(values).rewards
+    weight = (getattr(combiner, "weights", None) or {"a": 1.0, "b": 1.0}) if combiner.name != "weighted_mean" else None
+    for sample, name in ((1, "b"), (2, "a")):
+        alone = Pipeline({name: last()})({name: values[name]}).rewards[sample]
+        assert found[sample] == pytest.approx(alone * (weight[name] if weight else 1.0), rel=1e-12)
+    assert np.isnan(found[3]) and np.isfinite(found[0])
+
+
+def test_each_advantage_is_its_function_with_its_convention():
+    signals = {"a": np.array([1.0, 5.0, 2.0, 0.0, 0.1, 7.0]), "b": np.array([0.0, 2.0, 2.0, 9.0, -3.0, 1.0])}
+    ids, stacked = [0, 0, 0, 1, 1, 1], np.stack(list(signals.values()))
+    other = {"correction": 0, "epsilon": 0.5}
+    cases = [
+        (t.Standardised(), t.standardised(stacked.sum(0), ids)),
+        (t.Standardised(**other), t.standardised(stacked.sum(0), ids, **other)),
+        (t.BatchStandardised(), t.batch_standardised(stacked.sum(0), ids)),
+        (t.BatchStandardised(**other), t.batch_standardised(stacked.sum(0), ids, **other)),
+        (t.NormaliseThenSum(), t.normalise_then_sum(stacked, ids)),
+        (t.NormaliseThenSum({"b": 3.0, "a": -1.0}, **other), t.normalise_then_sum(stacked, ids, [-1.0, 3.0], **other)),
+        (MeanCentred(), t.mean_centred(stacked.sum(0), ids)),
+        (t.LeaveOneOut(), t.leave_one_out(stacked.sum(0), ids)),
+    ]
+    for kind, expected in cases:
+        result = Pipeline({"a": chain(), "b": chain()}, advantage=kind)(signals, group_ids=ids)
+        np.testing.assert_allclose(result.advantages, expected, rtol=1e-12, atol=1e-12, err_msg=repr(kind))
+
+
+def test_defaults():
+    assert GroupQuantile() == GroupQuantile(0.85, "empirical")
+    assert t.ClipAbove() == t.ClipAbove(0.0) and t.ZScore() == t.ZScore(0)
+    assert RunningStandardise() == RunningStandardise(1e-8)
+    for kind in (t.Standardised, t.BatchStandardised, t.NormaliseThenSum):
+        assert kind() == kind(correction=1, epsilon=1e-4)
+
+
+def test_the_scale_of_a_reward_model_decides_which_property_binds():
+    """Of two answers, each lacking in another property: the conjunction prefers by the scale of the margins."""
+    margins = {"helpful": [1.0, -1.0], "harmless": [-1.0, 1.2]}
+    for factor, best in ((1.0, 1), (4.0, 0)):
+        stages = {"helpful": chain(t.Scale(factor), LogSigmoid()), "harmless": chain(LogSigmoid())}
+        assert Pipeline(stages, combine=Conjunction())(margins).rewards.argmax() == best
+
+
 def test_each_stage_is_its_function():
     values, ids = np.array([1.0, 5.0, 2.0, -3.0, 0.0, 0.5]), [0, 0, 0, 1, 1, 1]
     rows = values.reshape(2, 3)
@@ -276,7 +383,7 @@ def test_each_stage_is_its_function():
     ]
     for stage, expected in cases:
         result = Pipeline({"a": stage})({"a": values}, group_ids=ids)
-        np.testing.assert_allclose(result.rewards, expected, atol=1e-12, err_msg=repr(stage))
+        np.testing.assert_allclose(result.rewards, expected, rtol=1e-12, atol=1e-12, err_msg=repr(stage))
 
 
 def test_an_own_stage_needs_a_name_and_a_call():
@@ -292,3 +399,16 @@ def test_an_own_stage_needs_a_name_and_a_call():
         pipeline.to_toml()
     with pytest.raises(TypeError, match="expected stages such as LogSigmoid"):
         chain(LogSigmoid)
+
+
+def test_no_amount_of_help_makes_up_for_a_wrong_answer_in_the_readme_s_example():
+    pipeline = Pipeline(
+        {
+            "right": chain(Centre(Fixed(0.5)), t.Scale(10.0), LogSigmoid()),
+            "helpful": chain(Centre(GroupQuantile(0.85)), LogSigmoid()),
+        },
+        combine=Conjunction(),
+        advantage=MeanCentred(),
+    )
+    result = pipeline({"right": [1, 0, 1, 0], "helpful": [0.0, 2.0, 1.0, 3.0]}, group_ids=[0] * 4)
+    assert (result.advantages > 0).tolist() == [True, False, True, False]
