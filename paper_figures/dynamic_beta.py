@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import special, stats
+from scipy import special
 
 from paper_figures.figure import Claim, Scale, Verdict
+from paper_figures.intervals import above, for_verdict, mean_interval
 from paper_figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 from rewardlab.transforms.dynamic_scaling import dynamic_beta
 
@@ -147,7 +148,7 @@ def plot(frame: pd.DataFrame) -> Figure:
     path_panels[1].tick_params(labelleft=False)
     final = frame[frame.step == frame.step.max()]
     for shift, (arm, (label, colour, marker)) in enumerate(ARMS.items()):
-        cells = [_mean(final[(final.arm == arm) & (final.noise == noise)].accuracy) for noise in NOISES]
+        cells = [mean_interval(final[(final.arm == arm) & (final.noise == noise)].accuracy) for noise in NOISES]
         centre, low, high = np.transpose(cells)
         place = np.arange(len(NOISES)) + 0.15 * (shift - 2)
         interval = [centre - low, high - centre]
@@ -181,7 +182,7 @@ def _draw_leads(panel, frame: pd.DataFrame) -> None:
         for arm, runs in frame.sort_values("step").groupby("arm")
     }
     for place, (arm, (_, colour, marker)) in enumerate(ARMS.items()):
-        centre, low, high = np.transpose([_mean(lead) for lead in (gold[arm] - gold["mean"]).T])
+        centre, low, high = np.transpose([mean_interval(lead) for lead in (gold[arm] - gold["mean"]).T])
         panel.fill_between(divergence, low, high, color=colour, alpha=0.2, linewidth=0)
         panel.plot(divergence, centre, color=colour, marker=marker, markevery=(3 * place, 20))
 
@@ -227,14 +228,14 @@ def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
     weighted = _lead(final, "accuracy", good, "dynamic", "weight")
     matched = _lead(_at_matched_kl(frame), "gold", good, "dynamic", "mean")
     harm = "refuted" if clamped[1] > 0.005 else "supported" if clamped[0] <= 0.005 else "undecided"
-    need = _above(unclamped, 0.03)
+    need = above(unclamped, 0.03)
     means, tied = (final.groupby(["noise", "arm"])[column].mean() for column in ("accuracy", "tied"))
     ahead = _at_matched_kl(frame).groupby(["noise", "arm"]).gold.mean()[good]
     return {
         "beyond-a-larger-beta": Verdict(
-            _above(beyond, 0.01),
+            above(beyond, 0.01),
             f"pair accuracy {beyond[0]:+.4f}",
-            *_with_interval(beyond),
+            *for_verdict(beyond),
             f"{means[good, 'dynamic']:.3f} with the dynamic beta, {means[good, 'mean']:.3f} with a fixed one of its "
             f"mean, {means[good, 'fixed']:.3f} with .1; a fixed beta leaves {100 * tied[good, 'fixed']:.0f}% of pairs "
             "tied.",
@@ -242,45 +243,27 @@ def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
         "clamp-makes-it-safe": Verdict(
             next(outcome for outcome in ("refuted", "undecided", "supported") if outcome in (harm, need)),
             f"lost without the clamp {unclamped[0]:.4f}, with it {clamped[0]:.4f}",
-            *_with_interval(unclamped),
+            *for_verdict(unclamped),
             f"At noise {poor:g}: {means[poor, 'fixed']:.3f} fixed, {means[poor, 'dynamic']:.3f} clamped, "
             f"{means[poor, 'unclamped']:.3f} unclamped; at noise {good:g} {means[good, 'dynamic']:.3f} clamped, "
             f"{means[good, 'unclamped']:.3f} unclamped.",
         ),
         "beta-beats-weight": Verdict(
-            _above(weighted, 0.002),
+            above(weighted, 0.002),
             f"pair accuracy {weighted[0]:+.4f}",
-            *_with_interval(weighted),
+            *for_verdict(weighted),
             f"{means[good, 'dynamic']:.3f} as a beta, {means[good, 'weight']:.3f} as a weight.",
         ),
         "better-at-matched-kl": Verdict(
-            _above(matched, 0.005),
+            above(matched, 0.005),
             f"gold reward {matched[0]:+.4f}",
-            *_with_interval(matched),
+            *for_verdict(matched),
             f"At equal KL {ahead['dynamic']:.3f} with the dynamic beta, {ahead['mean']:.3f} with a fixed one, "
             f"{ahead['weight']:.3f} with the weight.",
         ),
     }
 
 
-def _lead(frame: pd.DataFrame, what: str, noise: float, ahead: str, behind: str) -> tuple[float, float, float]:
+def _lead(frame: pd.DataFrame, what: str, noise: float, ahead: str, behind: str) -> np.ndarray:
     runs = frame[frame.noise == noise].pivot(index="seed", columns="arm", values=what)
-    return _mean(runs[ahead] - runs[behind])
-
-
-def _mean(values: pd.Series) -> tuple[float, float, float]:
-    """Mean with its 95% bootstrap interval over seeds."""
-    if np.ptp(values) <= 1e-12:  # nothing to resample
-        return float(np.mean(values)), float(np.mean(values)), float(np.mean(values))
-    interval = stats.bootstrap((np.asarray(values),), np.mean, method="percentile", rng=0).confidence_interval
-    return float(np.mean(values)), float(interval.low), float(interval.high)
-
-
-def _with_interval(found: tuple[float, float, float]) -> tuple[float, tuple[float, float]]:
-    return found[0], found[1:]
-
-
-def _above(found: tuple[float, float, float], least: float) -> str:
-    """Supported at `least` or more with the interval above 0, refuted with the interval below 0."""
-    mean, low, high = found
-    return "supported" if mean >= least and low > 0 else "refuted" if high < 0 else "undecided"
+    return mean_interval(runs[ahead] - runs[behind])

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from paper_figures.figure import Claim, Scale, Verdict
+from paper_figures.intervals import mean_interval
 from paper_figures.response_set_study import (
     PROMPTS,
     SEEDS,
@@ -13,7 +14,6 @@ from paper_figures.response_set_study import (
     draw_sets,
     gap,
     judge,
-    mean_interval,
     smallest,
 )
 from paper_figures.style import BLACK, BLUE, GREY, ORANGE

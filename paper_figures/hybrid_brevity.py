@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
 from paper_figures.figure import Claim, Scale, Verdict
+from paper_figures.intervals import above, for_verdict, mean_interval
 from paper_figures.style import BLUE, GREY, ORANGE
 from rewardlab.transforms.advantages import mean_centred, standardised
 from rewardlab.transforms.hybrid import group_length_penalty, hybrid_reward
@@ -161,7 +161,7 @@ def plot(frame: pd.DataFrame) -> Figure:
         ):
             panel = axes[row, column]
             for shift, advantage, colour, marker in ((-0.12, "mean", BLUE, "o"), (0.12, "std", ORANGE, "s")):
-                means = [_mean(_runs(frame, bias, reward, advantage)[what]) for reward in REWARDS]
+                means = [mean_interval(_runs(frame, bias, reward, advantage)[what]) for reward in REWARDS]
                 centre, low, high = np.transpose(means)
                 panel.errorbar(
                     np.arange(len(REWARDS)) + shift,
@@ -230,34 +230,34 @@ def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
     worse = max(losses, key=lambda bias: losses[bias][0])
     return {
         "hybrid-beats-model": Verdict(
-            _above(lead, 0.1),
+            above(lead, 0.1),
             f"accuracy {lead[0]:+.3f}",
-            *_with_interval(lead),
+            *for_verdict(lead),
             f"{_where(frame, 'short', 'hybrid')} with the hybrid, {_where(frame, 'short', 'model')} with the model.",
         ),
         "length-term-stops-brevity": Verdict(
-            _worst(_above(longer, 2), _above(righter, 0.05)),
+            _worst(above(longer, 2), above(righter, 0.05)),
             f"length {longer[0]:+.2f} tokens, accuracy {righter[0]:+.3f}",
-            *_with_interval(longer),
+            *for_verdict(longer),
             f"{_where(frame, 'short', 'short')} with the term, {_where(frame, 'short', 'hybrid')} without.",
         ),
         "std-amplifies-bias": Verdict(
-            _above(undivided, 0.05),
+            above(undivided, 0.05),
             f"accuracy lost to the division: {undivided[0]:.3f}",
-            *_with_interval(undivided),
+            *for_verdict(undivided),
             f"The hybrid ends at {_where(frame, 'short', 'hybrid')} without the division and at "
             f"{_where(frame, 'short', 'hybrid', 'std')} with it.",
         ),
         "long-side-stops-length": Verdict(
-            _worst(_above(shorter, 1), _at_most(cost, 0.02)),
+            _worst(above(shorter, 1), _at_most(cost, 0.02)),
             f"{shorter[0]:.2f} tokens shorter, accuracy {-cost[0]:+.3f}",
-            *_with_interval(shorter),
+            *for_verdict(shorter),
             f"{_where(frame, 'long', 'long')} with the long side, {_where(frame, 'long', 'hybrid')} without.",
         ),
         "both-sides-serve-both": Verdict(
             _worst(*(_at_most(loss, 0.02) for loss in losses.values())),
             f"larger loss of accuracy {losses[worse][0]:.3f} ({BIASES[worse]})",
-            *_with_interval(losses[worse]),
+            *for_verdict(losses[worse]),
             "Two-sided against the fitting side: "
             + "; ".join(
                 f"{_where(frame, bias, 'both')} against {_where(frame, bias, bias)} with {name}"
@@ -272,29 +272,13 @@ def _runs(frame: pd.DataFrame, bias: str, reward: str, advantage: str) -> pd.Dat
     return frame[(frame.bias == bias) & (frame.reward == reward) & (frame.advantage == advantage)].sort_values("seed")
 
 
-def _difference(frame: pd.DataFrame, what: str, more: tuple, less: tuple) -> tuple[float, float, float]:
-    return _mean(_runs(frame, *more)[what].to_numpy() - _runs(frame, *less)[what].to_numpy())
+def _difference(frame: pd.DataFrame, what: str, more: tuple, less: tuple) -> np.ndarray:
+    return mean_interval(_runs(frame, *more)[what].to_numpy() - _runs(frame, *less)[what].to_numpy())
 
 
 def _where(frame: pd.DataFrame, bias: str, reward: str, advantage: str = "mean") -> str:
     runs = _runs(frame, bias, reward, advantage)
     return f"{100 * runs.accuracy.mean():.0f}% right at {runs.length.mean():.1f} tokens"
-
-
-def _mean(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean with its 95% bootstrap interval over seeds."""
-    interval = stats.bootstrap((values,), np.mean, method="percentile", rng=0).confidence_interval
-    return float(np.mean(values)), float(interval.low), float(interval.high)
-
-
-def _with_interval(found: tuple[float, float, float]) -> tuple[float, tuple[float, float]]:
-    return found[0], found[1:]
-
-
-def _above(found: tuple[float, float, float], least: float) -> str:
-    """Supported at `least` or more with the interval above 0, refuted with the interval below 0."""
-    mean, low, high = found
-    return "supported" if mean >= least and low > 0 else "refuted" if high < 0 else "undecided"
 
 
 def _at_most(found: tuple[float, float, float], most: float) -> str:

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
 from paper_figures.figure import Claim, Scale, Verdict
+from paper_figures.intervals import mean_interval
 from paper_figures.style import BLACK, BLUE, ORANGE, SKY_BLUE, VERMILLION
 from rewardlab.distance.canonical import dard_canonical, epic_canonical, srrd_canonical, val_canonical
 from rewardlab.distance.pearson import pearson_distance
@@ -137,8 +137,8 @@ def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
     wide = frame.pivot_table(index=["kind", "seed"], columns=["distance_name", "noise"], values="distance", sort=False)
     rise = {name: wide[name, DECIDED_AT] - wide[name, 0.0] for name in COLOURS}
     change = max(float(np.abs(wide[VAL, noise] - wide[VAL, 0.0]).max()) for noise in NOISES)
-    gap, low, high = _mean((rise[DARD] - rise[EPIC]).groupby("seed").mean())
-    leak, leak_low, leak_high = _mean(rise[DARD].groupby("seed").mean())
+    gap, low, high = mean_interval((rise[DARD] - rise[EPIC]).groupby("seed").mean())
+    leak, leak_low, leak_high = mean_interval(rise[DARD].groupby("seed").mean())
     by_kind = {}
     for name in COLOURS:
         by_kind[name] = " and ".join(f"{value:.2f}" for value in rise[name].groupby("kind", sort=False).mean())
@@ -169,13 +169,5 @@ def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
 
 
 def _interval_by_noise(frame: pd.DataFrame, column: str) -> tuple[pd.Series, pd.Series, pd.Series]:
-    parts = frame.groupby("noise")[column].apply(_mean)
+    parts = frame.groupby("noise")[column].apply(mean_interval)
     return tuple(parts.map(lambda part, place=place: part[place]) for place in range(3))
-
-
-def _mean(values: pd.Series) -> tuple[float, float, float]:
-    """Mean with its 95% bootstrap interval."""
-    if np.ptp(values) <= 1e-12:  # nothing to resample
-        return float(values.mean()), float(values.mean()), float(values.mean())
-    interval = stats.bootstrap((values,), np.mean, method="percentile", rng=0).confidence_interval
-    return float(values.mean()), float(interval.low), float(interval.high)

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from paper_figures.figure import Claim, Scale, Verdict
+from paper_figures.intervals import mean_interval
 from paper_figures.style import BLACK, BLUE, VERMILLION
 
 EXTRA = ("torch", "gymnasium", "mujoco")
@@ -275,8 +276,7 @@ def _final(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame.samples == frame.samples.max()]
 
 
-def _mean(frame: pd.DataFrame, learned: str, reward: str) -> tuple[float, float, float]:
+def _mean(frame: pd.DataFrame, learned: str, reward: str) -> np.ndarray:
     """Mean distance over seeds with its 95% bootstrap interval."""
     distances = frame[(frame.learned == learned) & (frame.reward == reward)].distance.to_numpy()
-    interval = stats.bootstrap((distances,), np.mean, method="percentile", rng=0).confidence_interval
-    return float(distances.mean()), float(interval.low), float(interval.high)
+    return mean_interval(distances)

@@ -3,13 +3,12 @@
 Every set of prompts is a seed's own draw. The policy of each utility is exact: nothing is sampled or trained.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from paper_figures.intervals import mean_interval
 from rewardlab.exact import KLMatch, match_kl
 
 SEEDS = {"smoke": 3, "small": 5, "paper": 20}
@@ -54,15 +53,6 @@ def _rows(utilities, kls, measure) -> Iterator[pd.DataFrame]:
             found = {name: np.where(match.reachable, column, np.nan) for name, column in measure(match).items()}
             where = {"method": method, "kl": kl, "seed": np.arange(len(utility))}
             yield pd.DataFrame({**where, "temperature": match.temperature, "reachable": match.reachable, **found})
-
-
-def mean_interval(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis (seeds) with its 95% bootstrap interval, stacked: `(3, *shape)`."""
-    values = np.asarray(values, float)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # equal values have an interval without width
-        found = stats.bootstrap((values,), np.mean, axis=0, vectorized=True, method="percentile", rng=0)
-    return np.stack([values.mean(axis=0), *found.confidence_interval])
 
 
 def by_seed(frame: pd.DataFrame, method: str, column: str) -> pd.DataFrame:

@@ -32,6 +32,11 @@ def test_group_standardisation_after_log_sigmoid(advantage):
     ]
 
 
+def test_signals_that_do_not_saturate_hide_none_that_do():
+    signals = {"length": chain(), "help": good_enough, "style": chain(t.Scale(2.0))}
+    assert warned(signals, advantage=t.Standardised()) == ["'advantage/standardised' undoes 'help/log_sigmoid'"]
+
+
 @pytest.mark.parametrize("saturating", [t.LogSigmoid(), t.Sigmoid(), t.ConcaveUtility(0.5), t.ClipAbove()])
 @pytest.mark.parametrize("rescaling", [t.ZScore(), t.MinMax(), t.Rank()])
 def test_rescaling_a_group_after_any_saturation(saturating, rescaling):

@@ -29,7 +29,7 @@ KINDS = {
     "range": (range(6), list(range(6))),
     "text": ([f"prompt {number}" for number in NUMBERS], SEEN),
     "tuples": ([(number, "a") for number in NUMBERS], SEEN),
-    "mixed": ([None, "b", None, 2.5, "b", None], SEEN),
+    "mixed": ([7, "b", 7, 2.5, "b", 7], SEEN),
     "numpy numbers": ([np.int64(number) for number in NUMBERS], SEEN),
     "int64": (np.array(NUMBERS), SORTED),
     "int8": (np.array(NUMBERS, np.int8), SORTED),
@@ -171,6 +171,10 @@ class TestBadInputs:
                 mean_centred(rewards, ids)
         with pytest.raises(TypeError, match="unhashable"):
             mean_centred(rewards, [[1], [1], [1]])
+
+    def test_a_sample_without_an_id(self, library):
+        with pytest.raises(ValueError, match=r"group_ids\[1\] is None, expected the id of a prompt"):
+            mean_centred(library(np.zeros(3)), ["a", None, "a"])
 
     def test_a_list_of_tensors_would_make_each_sample_its_own_group(self, library):
         with pytest.raises(TypeError, match="each equal to itself alone"):

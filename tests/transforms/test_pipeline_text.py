@@ -67,6 +67,15 @@ def test_a_file_written_by_hand():
     np.testing.assert_allclose(pipeline({"helpful": [1.0], "short": [2.0]}).rewards, 2 - np.log(2))
 
 
+def test_a_kind_of_your_own_under_a_name_of_the_library_is_not_written():
+    class Scale(t.Scale):
+        def __call__(self, rewards, context):
+            return -rewards
+
+    with pytest.raises(TypeError, match=r"signals.a\[0\]: .* is not one of this library's kinds"):
+        Pipeline({"a": Scale(2.0)}).to_toml()
+
+
 def test_statistics_are_state_not_text():
     pipeline = Pipeline({"a": t.RunningStandardise()})
     text = pipeline.to_toml()
@@ -80,6 +89,7 @@ def test_statistics_are_state_not_text():
         ("signals = [", "not TOML"),
         ("", r"expected a table \[signals\]"),
         ("signals = 3", r"expected a table \[signals\]"),
+        ("[signals]", r"pipeline: expected a table \[signals\] with one signal at least"),
         ("[signals]\n[extra]\n", "unknown section 'extra'"),
         ("[signals]\na = 1", "signals.a: expected a list of stages, got int"),
         ("[signals]\na = [1]", r"signals.a\[0\]: expected a table with a kind"),
@@ -90,6 +100,7 @@ def test_statistics_are_state_not_text():
         ('[signals]\na = [{kind = "scale", factor = -2}]', r"signals.a\[0\]: factor is -2"),
         ('[signals]\na = [{kind = "centre", reference = 0}]', r"signals.a\[0\].reference: expected a table"),
         ('[signals]\na = []\n[combine]\nkind = "vote"', "combine: unknown kind 'vote'"),
+        ('[signals]\na = []\n[combine]\nkind = "rank"', "combine: unknown kind 'rank', expected one of conjunction"),
         (
             '[signals]\na = []\n[combine]\nkind = "weighted_sum"\nweights = {b = 1}',
             r"weights of 'weighted_sum' are for",
