@@ -130,3 +130,17 @@ def test_importing_the_adapters_imports_no_framework():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_a_signal_raises_names_the_signal():
+    env = RewardPipeline(gymnasium.make("CartPole-v1"), {"own": own, "odd": lambda step: 1 / 0}, passing("own", "odd"))
+    env.reset(seed=0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        env.step(0)
+    assert caught.value.__notes__ == ["raised by signal 'odd'"]
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_what_is_no_pipeline_is_refused():
+    with pytest.raises(TypeError, match="pipeline: expected a Pipeline, got NoneType"):
+        RewardPipeline(gymnasium.make("CartPole-v1"), {"own": own}, None)

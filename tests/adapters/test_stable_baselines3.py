@@ -309,3 +309,11 @@ def _without_pairs(env):
         return env
     space = gymnasium.spaces.Dict({"place": env.observation_space["place"]})
     return gymnasium.wrappers.TransformObservation(env, lambda seen: {"place": seen["place"]}, space)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_one_environment_is_no_vector():
+    with pytest.raises(
+        TypeError, match=r"venv: expected a vector of environments, .* got TimeLimit; .*RewardPipeline is"
+    ):
+        VecRewardPipeline(gymnasium.make("CartPole-v1"), {"own": own}, passing("own"))
