@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from array_api_compat import device
 from jaxtyping import Bool, Float
 
 from rewardlab.arrays import Array, all_finite, array_namespace, is_array, is_floating, to_numpy
@@ -300,7 +301,7 @@ class Pipeline:
             values = _as_array(f"reference of {name!r}", given[name])
             if values.shape[0] != like.shape[0]:
                 raise ValueError(f"reference of {name!r} has {values.shape[0]} values for {like.shape[0]} samples")
-            values = xp.asarray(values, dtype=like.dtype)
+            values = xp.asarray(values, dtype=like.dtype, device=device(like))
             if present[name] is not None:
                 values = xp.where(present[name], values, xp.zeros_like(values))
             if not all_finite(values):
