@@ -49,6 +49,12 @@ def expected_gold(
 def expected_maximum(n: int | Sequence[int]) -> Float[Array, "..."]:
     """Expected largest of n standard normal numbers, for one n or several.
 
+    Args:
+        n: How many numbers, at least 1: one count, or several.
+
+    Returns:
+        A number for one n, (several,) for several, in standard deviations.
+
     Raises:
         TypeError, ValueError: If an n is not a whole number of at least 1.
 

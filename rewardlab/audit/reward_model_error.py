@@ -22,12 +22,25 @@ class Seeds(NamedTuple):
 
 
 def pretrain_ensemble(size: int) -> tuple[Seeds, ...]:
-    """Members that share nothing but what all reward models share: each of a pretraining run of its own."""
+    """Members that share nothing but what all reward models share: each of a pretraining run of its own.
+
+    Args:
+        size: Number of members, at least 1.
+
+    Returns:
+        The seeds of each member, for `draw_scores`.
+
+    Raises:
+        TypeError, ValueError: If `size` is not a whole number of at least 1.
+    """
     return tuple(Seeds(member, 0) for member in range(check_scalar("size", size, low=1, whole=True)))
 
 
 def finetune_ensemble(size: int) -> tuple[Seeds, ...]:
-    """Members fine-tuned apart from one pretrained model; the first is also the first of a `pretrain_ensemble`."""
+    """Members fine-tuned apart from one pretrained model; the first is also the first of a `pretrain_ensemble`.
+
+    Args, Returns, Raises: as `pretrain_ensemble`.
+    """
     return tuple(Seeds(0, member) for member in range(check_scalar("size", size, low=1, whole=True)))
 
 

@@ -127,6 +127,9 @@ def best_of_n_kl_bound(n: int | Sequence[int]) -> float | Float[np.ndarray, " se
     Returns:
         The bound in nats: a number for one n, an array for several.
 
+    Raises:
+        TypeError, ValueError: If an n is not a whole number of at least 1.
+
     Source: Gao et al. 2023 (arXiv 2210.10760), section 2.
 
     Example:

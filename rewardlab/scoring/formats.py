@@ -110,7 +110,17 @@ class JudgedPair:
 
 
 def read_reward_bench(path: str | Path) -> tuple[RewardBenchRow, ...]:
-    """Rows of RewardBench (arXiv 2403.13787)."""
+    """Rows of RewardBench (arXiv 2403.13787).
+
+    Args:
+        path: The file, JSON or JSON lines, plain or gzipped.
+
+    Returns:
+        One row a pair of answers, in the file's order.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     return tuple(
         RewardBenchRow(
             row.label("id"), row.text("prompt"), row.text("chosen"), row.text("rejected"), row.text("subset")
@@ -120,7 +130,17 @@ def read_reward_bench(path: str | Path) -> tuple[RewardBenchRow, ...]:
 
 
 def read_reward_bench_2(path: str | Path) -> tuple[RewardBench2Row, ...]:
-    """Rows of RewardBench 2 (arXiv 2506.01937); the numbers of answers must be those the row says it has."""
+    """Rows of RewardBench 2 (arXiv 2506.01937); the numbers of answers must be those the row says it has.
+
+    Args:
+        path: The file, JSON or JSON lines, plain or gzipped.
+
+    Returns:
+        One row a prompt with its right and wrong answers, in the file's order.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     rows = []
     for row in read_rows(path):
         chosen, rejected = row.texts("chosen"), row.texts("rejected")
@@ -132,7 +152,17 @@ def read_reward_bench_2(path: str | Path) -> tuple[RewardBench2Row, ...]:
 
 
 def read_rmb_best_of_n(path: str | Path) -> tuple[BestOfN, ...]:
-    """Best-of-n lists of RMB (arXiv 2410.09893)."""
+    """Best-of-n lists of RMB (arXiv 2410.09893).
+
+    Args:
+        path: The file, JSON or JSON lines, plain or gzipped.
+
+    Returns:
+        One list a conversation: the best answer and at least one that should lose to it.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     rows = []
     for row in read_rows(path):
         losers = row.rows("loser_list")
@@ -152,12 +182,32 @@ def read_rmb_best_of_n(path: str | Path) -> tuple[BestOfN, ...]:
 
 
 def read_hh_rlhf(path: str | Path) -> tuple[PreferencePair, ...]:
-    """Pairs of transcripts of HH-RLHF (arXiv 2204.05862)."""
+    """Pairs of transcripts of HH-RLHF (arXiv 2204.05862).
+
+    Args:
+        path: The file, JSON or JSON lines, plain or gzipped.
+
+    Returns:
+        One pair a row, whole transcripts.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     return tuple(PreferencePair(row.text("chosen"), row.text("rejected")) for row in read_rows(path))
 
 
 def read_tara(path: str | Path) -> tuple[ToolPair, ...]:
-    """Pairs of TARA (arXiv 2310.01045); its TruthfulQA files hold single labelled answers and are refused."""
+    """Pairs of TARA (arXiv 2310.01045); its TruthfulQA files hold single labelled answers and are refused.
+
+    Args:
+        path: The file, JSON or JSON lines, plain or gzipped.
+
+    Returns:
+        One pair of answers a question, with the tools each was checked by where the file has them.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     return tuple(
         ToolPair(
             row.label("id"),
@@ -170,7 +220,17 @@ def read_tara(path: str | Path) -> tuple[ToolPair, ...]:
 
 
 def read_llmbar(path: str | Path) -> tuple[JudgedPair, ...]:
-    """A judge's verdicts on LLMBar (arXiv 2310.07641)."""
+    """A judge's verdicts on LLMBar (arXiv 2310.07641).
+
+    Args:
+        path: The file, JSON or JSON lines, plain or gzipped.
+
+    Returns:
+        One pair of outputs a row, with the judge's winner in either order of presentation.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     rows = []
     for row in read_rows(path):
         results = row.rows("results")

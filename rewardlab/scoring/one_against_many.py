@@ -66,7 +66,18 @@ def standing(
 
 
 def accuracy(place: Standing) -> Float[Array, "*items"]:
-    """1 where the right answer scores higher than every wrong one, else 0: a tie is a mistake."""
+    """1 where the right answer scores higher than every wrong one, else 0: a tie is a mistake.
+
+    Args:
+        place: What `standing(scores)` gives.
+
+    Returns:
+        0 or 1 for each item, (*items), in float64.
+
+    Raises:
+        TypeError: If `place` is not what `standing` gives.
+    """
+    _check_standing(place)
     return _as_float(place, (place.tied + place.above) == 0)
 
 
@@ -74,23 +85,53 @@ def accuracy_with_ties(place: Standing) -> Float[Array, "*items"]:
     """1 where no wrong answer scores higher than the right one, else 0: a tie is as good as a win.
 
     Coarse ratings tie often; where this is far above `accuracy`, neither number alone says much.
+
+    Args:
+        place: What `standing(scores)` gives.
+
+    Returns:
+        0 or 1 for each item, (*items), in float64.
+
+    Raises:
+        TypeError: If `place` is not what `standing` gives.
     """
+    _check_standing(place)
     return _as_float(place, place.above == 0)
 
 
 def reciprocal_rank(place: Standing) -> Float[Array, "*items"]:
     """1 / rank of the right answer, ties counted against it, so a constant scorer gets 1 / candidates.
 
+    Args:
+        place: What `standing(scores)` gives.
+
+    Returns:
+        In (0, 1] for each item, (*items), in float64.
+
+    Raises:
+        TypeError: If `place` is not what `standing` gives.
+
     Source: RewardMATH (arXiv 2410.01729), as its evaluation breaks ties.
     """
+    _check_standing(place)
     return 1 / _as_float(place, 1 + place.tied + place.above)
 
 
 def share_of_the_top(place: Standing) -> Float[Array, "*items"]:
     """1 / m where the right answer is among the m highest scores, else 0: a tie is broken by chance.
 
+    Args:
+        place: What `standing(scores)` gives.
+
+    Returns:
+        In [0, 1] for each item, (*items), in float64.
+
+    Raises:
+        TypeError: If `place` is not what `standing` gives.
+
     Source: RewardBench 2 (arXiv 2506.01937), for reward models and for judges that rate.
     """
+    _check_standing(place)
     return accuracy_with_ties(place) / _as_float(place, 1 + place.tied)
 
 

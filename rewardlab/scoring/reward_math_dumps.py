@@ -93,7 +93,17 @@ class PairwiseVerdicts:
 
 
 def read_solution_scores(path: str | Path) -> SolutionScores:
-    """Scores of a reward model or ratings of a judge. Rows are kept as they are, also where a problem comes twice."""
+    """Scores of a reward model or ratings of a judge. Rows are kept as they are, also where a problem comes twice.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Problems, sources and scores (problems, solutions) in float64, the right solution first.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     rows = read_rows(path)
     sources, scores = zip(*(_right_first(row) for row in rows), strict=True)
     for row, values in zip(rows, scores, strict=True):
@@ -104,7 +114,17 @@ def read_solution_scores(path: str | Path) -> SolutionScores:
 
 
 def read_step_scores(path: str | Path) -> StepScores:
-    """Step scores of a process reward model on each solution."""
+    """Step scores of a process reward model on each solution.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Problems, sources and step scores (problems, solutions, steps), padded, with a mask of the steps there are.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     rows = read_rows(path)
     sources, scores = zip(*(_right_first(row) for row in rows), strict=True)
     for row, values in zip(rows, scores, strict=True):
@@ -115,7 +135,17 @@ def read_step_scores(path: str | Path) -> StepScores:
 
 
 def read_step_pairs(path: str | Path) -> StepScores:
-    """Step scores on RewardBench's mathematics, where chosen and rejected solutions have rows of their own."""
+    """Step scores on RewardBench's mathematics, where chosen and rejected solutions have rows of their own.
+
+    Args:
+        path: The file.
+
+    Returns:
+        As `read_step_scores`, with two solutions a problem, the chosen one first.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     pairs: dict[str, dict[str, Row]] = {}
     rows = read_rows(path)
     for row in rows:
@@ -138,7 +168,18 @@ def read_step_pairs(path: str | Path) -> StepScores:
 
 
 def read_pairwise_verdicts(path: str | Path) -> PairwiseVerdicts:
-    """Letters that a judge named, and those it should have named."""
+    """Letters that a judge named, and those it should have named.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Problems, who wrote each wrong solution, and letters (problems, wrong): those named, None where none could be
+        read, and the right ones.
+
+    Raises:
+        FormatError: If the file is not of this form; names file, row and field.
+    """
     rows = read_rows(path)
     for row in rows:
         answers, right = row.any_of("score", list), row.any_of("chosen_position", list)

@@ -223,6 +223,9 @@ def test_arguments_of_the_wrong_kind_are_refused_with_what_to_pass():
     for rule in (best_of_n_accuracy, accuracy_at_k):
         with pytest.raises(TypeError, match=r"place: expected what standing\(scores\) gives, got ndarray"):
             rule(scores, 1)
+    for rule in (accuracy, accuracy_with_ties, reciprocal_rank, share_of_the_top):
+        with pytest.raises(TypeError, match=r"place: expected what standing\(scores\) gives, got ndarray"):
+            rule(scores)
     with pytest.raises(TypeError, match="scores: expected a NumPy array or torch tensor, got list"):
         reward_math(scores.tolist())
     with pytest.raises(ValueError, match=r"scores has shape \(2,\), expected \(problems, candidates\)"):
