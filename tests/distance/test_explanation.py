@@ -172,7 +172,7 @@ def test_a_constant_is_shaping_exactly_where_episodes_do_not_end(mdp, seed, size
         assert (found.kind, found.changes) == ("shaped", ("shaped",))
         assert found.shift == pytest.approx(sign * size)
         np.testing.assert_allclose(found.potential, -sign * size / (1 - mdp.discount), rtol=1e-8)
-        assert f"a constant {sign * size:.3g} a step" in str(found)
+        assert f"a constant {found.shift:.3g} a step" in str(found)
     else:
         assert found.shift is None
 
