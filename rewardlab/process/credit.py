@@ -99,7 +99,8 @@ def step_advantages(
             are this long, so the last steps of the group's longest solution have advantage 0. `group`: the mean
             return over all steps of the group, which long solutions dominate.
         standardise: Whether to divide by the standard deviation of the group's returns around that baseline
-            (population) plus `epsilon`.
+            (population) plus `epsilon`. Once nearly all solutions are right that is small, and a small weight acts
+            like a large one: `delta` pads much more (in our studies), `clip_delta` still does not.
         epsilon: Added to the standard deviation, in units of return.
 
     Returns:

@@ -41,10 +41,8 @@ from rewardlab.scoring.reward_math_dumps import (
 from rewardlab.scoring.rm_bench import RM_BENCH_STYLES, RmBenchScores, rm_bench
 from rewardlab.scoring.rmb import RmbScores, rmb
 from rewardlab.scoring.rows import FormatError
-from rewardlab.scoring.step_scores import AGGREGATIONS, aggregate_steps
 
 __all__ = [
-    "AGGREGATIONS",
     "REWARD_BENCH_2_DOMAINS",
     "REWARD_BENCH_SECTIONS",
     "RM_BENCH_STYLES",
@@ -68,7 +66,6 @@ __all__ = [
     "accuracy",
     "accuracy_at_k",
     "accuracy_with_ties",
-    "aggregate_steps",
     "best_of_n_accuracy",
     "judged",
     "pair_accuracy",

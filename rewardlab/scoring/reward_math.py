@@ -31,7 +31,8 @@ def reward_math(scores: Num[Array, "problems candidates"]) -> RewardMathScores:
 
     Args:
         scores: The right solution's score first, then the wrong ones'. NumPy or torch. Of a judge that rates, its
-            ratings; of one that compares, `scores_of_pairwise_judge`; of a process reward model, `aggregate_steps`.
+            ratings; of one that compares, `scores_of_pairwise_judge`; of a process reward model,
+            `rewardlab.process.aggregate_steps`.
 
     Raises:
         ValueError: If a score is NaN, or there is no problem or no wrong solution.

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
+from rewardlab.process.aggregation import Aggregation, aggregate_steps
 from rewardlab.scoring.judges import judged
 from rewardlab.scoring.rows import FormatError, Row, read_rows
-from rewardlab.scoring.step_scores import Aggregation, aggregate_steps
 
 __all__ = [
     "PairwiseVerdicts",
@@ -66,7 +66,7 @@ class StepScores:
     present: Bool[np.ndarray, "problems solutions steps"]
 
     def aggregate(self, aggregation: Aggregation) -> SolutionScores:
-        """One score a solution, by `aggregate_steps`."""
+        """One score a solution, by `rewardlab.process.aggregate_steps`."""
         return SolutionScores(self.problems, self.sources, aggregate_steps(self.steps, aggregation, self.present))
 
 

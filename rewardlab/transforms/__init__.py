@@ -44,6 +44,7 @@ from rewardlab.transforms.ensemble import centre_members, mean_minus_std, uncert
 from rewardlab.transforms.groups import Groups
 from rewardlab.transforms.hybrid import group_length_penalty, hybrid_reward
 from rewardlab.transforms.normalise import min_max, quantile_reward, rank_reward, z_score
+from rewardlab.transforms.outliers import clamp_outliers, drop_outliers, robust_clip
 from rewardlab.transforms.pipeline import Pipeline, PipelineResult
 from rewardlab.transforms.reference import gaussian_quantile_reference, mean_reference, quantile_reference
 from rewardlab.transforms.running import RunningStatistics
@@ -112,11 +113,13 @@ __all__ = [
     "batch_standardised",
     "centre_members",
     "chain",
+    "clamp_outliers",
     "clip_at_reference",
     "concave_utility",
     "conflicts",
     "conjunction",
     "dpo_loss",
+    "drop_outliers",
     "dynamic_beta",
     "gaussian_quantile_reference",
     "group_length_penalty",
@@ -136,6 +139,7 @@ __all__ = [
     "quantile_reference",
     "quantile_reward",
     "rank_reward",
+    "robust_clip",
     "sigmoid",
     "soft_minimum",
     "standardised",

@@ -1,0 +1,14 @@
+"""Which paper is implemented where, which figures test it, and which notebook explains it."""
+
+from rewardlab.catalogue import audit, distance, process, scoring, transforms
+from rewardlab.catalogue.paper import Paper
+
+__all__ = ["PAPERS", "Paper"]
+
+PAPERS: tuple[Paper, ...] = (
+    *distance.PAPERS,
+    *transforms.PAPERS,
+    *process.PAPERS,
+    *audit.PAPERS,
+    *scoring.PAPERS,
+)
