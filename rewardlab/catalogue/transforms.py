@@ -5,6 +5,7 @@ from rewardlab.catalogue.paper import Paper
 __all__ = ["PAPERS"]
 
 QUESTION = "How do I reshape and combine rewards?"
+TOUR = "combining_rewards_that_disagree"
 
 PAPERS: tuple[Paper, ...] = (
     Paper(
@@ -23,7 +24,7 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.exact.condition_on_goodness",
         ),
         figures=("transform_underfitting", "transform_hacking", "transform_conjunction", "group_standardisation"),
-        notebook=QUESTION_TOUR,
+        notebook=TOUR,
     ),
     Paper(
         title="Reward Shaping to Mitigate Reward Hacking in RLHF",
@@ -41,7 +42,7 @@ PAPERS: tuple[Paper, ...] = (
         method="GRPO: rewards in standard deviations of their group of samples",
         functions=("rewardlab.transforms.standardised", "rewardlab.adapters.trl.with_pipeline"),
         figures=("group_standardisation", "reward_scale", "normalise_before_accumulating"),
-        notebook=QUESTION_TOUR,
+        notebook=TOUR,
     ),
     Paper(
         title="Understanding R1-Zero-Like Training: A Critical Perspective",
