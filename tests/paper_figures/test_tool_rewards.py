@@ -5,7 +5,7 @@ import pytest
 
 from paper_figures.figure import Scale
 from paper_figures.tool_call_study import CONTEXTS, GROUP, HEADS, PROMPTS, RATE, earned_shares, times_to_learn, train
-from paper_figures.tool_rewards import _sprayed, compute, verdicts
+from paper_figures.tool_rewards import _sprayed, compute, scaled_rewards, verdicts
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,25 @@ def test_time_to_learn():
     success = np.concatenate([success, np.full((4, 1, 2), 0.5)], axis=1)
     found = times_to_learn(success, ["one", "never"])
     assert found.values.tolist() == [["one", 0, 1.0], ["one", 1, 0.0], ["never", 0, 3.0], ["never", 1, 3.0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "expected"),
+    [  # right; format and 3/4 of the call; the call alone; 3/4 of it alone; nothing
+        ("original", 0, [4, 2.5, 3, 1.5, -3]),
+        ("equal", 0, [2, 1.5, 1, 0.5, -1]),
+        ("two stages", 29, [2, 1.5, 1, 0.5, -1]),
+        ("two stages", 30, [3.5, 2, 3, 1.5, -3]),
+        ("smooth", 0, [4, 3, 0, -1, -4]),
+        ("smooth", 150, [4, 2.5, 2, 0.5, -4]),
+    ],
+)
+def test_rewards_of_scales(name, step, expected):
+    form = np.array([[True, True, False, False, False]] * 2)
+    share = np.array([[1, 0.75, 1, 0.75, 0]] * 2)
+    found = scaled_rewards(step, form, share, [(name, True), (name, False)])
+    unreadable = [*expected[:2], *expected[-1:] * 3]  # the lowest of both, whatever the call
+    np.testing.assert_allclose(found, [expected, unreadable])
 
 
 def test_sprayed_calls_by_hand():
