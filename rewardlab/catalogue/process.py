@@ -19,6 +19,9 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.process.step_advantages",
             "rewardlab.process.place_on_tokens",
             "rewardlab.process.exploit_check",
+            "rewardlab.process.StepTexts",
+            "rewardlab.process.exploit_gradient.expected_gradient",
+            "rewardlab.process.exploit_gradient.trained_policies",
             "rewardlab.process.filler_threshold",
             "rewardlab.process.filler_equilibrium",
             "rewardlab.process.gives_up",
@@ -59,7 +62,7 @@ PAPERS: tuple[Paper, ...] = (
         question=QUESTION,
         method="ReNorm: score plus outcome less 1 at every step: no praise in a failure, no blame in a success",
         functions=("rewardlab.process.join_outcome",),
-        figures=("step_outcome_join",),
+        figures=("step_outcome_join", "worst_exploits"),
     ),
     Paper(
         title="Math-Shepherd: Verify and Reinforce LLMs Step-by-step without Human Annotations",
