@@ -1,6 +1,6 @@
 """How do I reward the steps of a solution, so that padding, repeating and stalling never pay?
 
-refine, reward_to_go, step_advantages, place_on_tokens, spread_over_tokens: scores of a process reward model as
+pad_steps, refine, reward_to_go, step_advantages, place_on_tokens, spread_over_tokens: scores of a process reward model as
 rewards and advantages of steps and tokens; join_outcome joins them with the outcome step by step.
 exploit_check: run it on your own step reward before you train on it. StepWorld and its functions are the finite
 worlds it solves exactly; filler_threshold, filler_equilibrium and gives_up their closed forms.
@@ -26,6 +26,7 @@ from rewardlab.process.error_compounding import (
     pass_rate,
 )
 from rewardlab.process.exploit import ExploitReport, StepTexts, exploit_check
+from rewardlab.process.exploit_gradient import Trained, expected_gradient, expected_return, trained_policies
 from rewardlab.process.exploit_report import Finding, Growth
 from rewardlab.process.filler_theory import FillerEquilibrium, filler_equilibrium, filler_threshold, gives_up
 from rewardlab.process.first_error import (
@@ -38,6 +39,7 @@ from rewardlab.process.first_error import (
 )
 from rewardlab.process.information_gain import answer_likelihood, information_gain
 from rewardlab.process.length_confound import LengthConfound, PairsByLength, length_confound, pairs_by_length
+from rewardlab.process.ragged import PaddedSteps, pad_steps
 from rewardlab.process.refine import MODES, refine
 from rewardlab.process.reward_schedules import (
     EQUAL_SCALE,
@@ -93,6 +95,7 @@ __all__ = [
     "FirstErrorAccuracy",
     "Growth",
     "LengthConfound",
+    "PaddedSteps",
     "PairsByLength",
     "ParseFailure",
     "PolicyOutcome",
@@ -107,6 +110,7 @@ __all__ = [
     "ToolCall",
     "ToolFormat",
     "ToolReward",
+    "Trained",
     "TreeLabel",
     "TurnAdvantages",
     "TurnWeights",
@@ -117,7 +121,9 @@ __all__ = [
     "consistency_reward",
     "curriculum_weights",
     "evaluate_policy",
+    "expected_gradient",
     "expected_hard_label",
+    "expected_return",
     "exploit_check",
     "filler_equilibrium",
     "filler_threshold",
@@ -138,6 +144,7 @@ __all__ = [
     "linear_schedule",
     "longest_chain_ahead",
     "lowest_score",
+    "pad_steps",
     "pairs_by_length",
     "parse_gold_calls",
     "parse_tool_calls",
@@ -161,6 +168,7 @@ __all__ = [
     "tool_call_signal",
     "tool_call_signals",
     "tool_reward",
+    "trained_policies",
     "tree_labels",
     "turn_advantages",
     "two_stage_scale",
