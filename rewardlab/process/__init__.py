@@ -1,16 +1,18 @@
 """How do I reward the steps of a solution, so that padding, repeating and stalling never pay?
 
-pad_steps, refine, reward_to_go, step_advantages, place_on_tokens, spread_over_tokens: scores of a process reward model as
-rewards and advantages of steps and tokens; join_outcome joins them with the outcome step by step.
-exploit_check: run it on your own step reward before you train on it. StepWorld and its functions are the finite
-worlds it solves exactly; filler_threshold, filler_equilibrium and gives_up their closed forms.
-aggregate_steps: one score of a solution; length_confound and pairs_by_length: how much of it is length;
-chain_scores, pass_rate, aggregation_error: how it gets worse as solutions grow; first_below, lowest_score,
-largest_drop: where a solution first goes wrong.
-label_prefixes, grow_tree, tree_labels: labels of steps by rollouts, or by a tree search whose steps a tool checks.
-answer_likelihood, information_gain, turn_advantages: turns of an agent that looks for a known answer.
-parse_tool_calls, tool_reward, tool_call_signals: calls of tools.
-verdict_reward, consistency_reward, solve_judge_reward, sentence_flag_reward, sentence_policy_reward: judges.
+Which function for what:
+    pad_steps, refine, reward_to_go, step_advantages, place_on_tokens, spread_over_tokens: scores of a process reward
+        model as rewards and advantages of steps and tokens. join_outcome joins score and outcome step by step.
+    exploit_check: run it on your own step reward before you train on it. StepWorld and its functions are the finite
+        worlds it solves exactly, trained_policies what training on it comes to; filler_threshold, filler_equilibrium
+        and gives_up are closed forms.
+    aggregate_steps: one score of a solution. length_confound, pairs_by_length: how much of it is length. chain_scores,
+        pass_rate, aggregation_error: how it gets worse as solutions grow. first_below, lowest_score, largest_drop:
+        where a solution first goes wrong.
+    label_prefixes, grow_tree, tree_labels: labels of steps by rollouts, or by a tree search whose steps a tool checks.
+    answer_likelihood, information_gain, turn_advantages: turns of an agent that looks for a known answer.
+    parse_tool_calls, tool_reward, tool_call_signals: calls of tools.
+    verdict_reward, consistency_reward, solve_judge_reward, sentence_flag_reward, sentence_policy_reward: judges.
 """
 
 from rewardlab.process.aggregation import AGGREGATIONS, Aggregation, aggregate_steps
