@@ -3,7 +3,8 @@
 gymnasium: `RewardPipeline` for one environment, `VectorRewardPipeline` for a vector of them.
 stable_baselines3: `VecRewardPipeline`, and `RewardStages`, which logs every stage of the reward.
 trl, verl, openrlhf: the same pipeline as the reward path of a language model's trainer.
-samples: what those three share: scores of a batch of completions and their groups.
+trl_steps: TRL's GRPO with an advantage for every step of a completion.
+samples, completion_steps: what those share: scores of completions and their groups; steps of a text and their tokens.
 
 Importing this package imports none of the frameworks; naming a module does, as in
 `from rewardlab.adapters import gymnasium`.
@@ -12,8 +13,8 @@ Importing this package imports none of the frameworks; naming a module does, as 
 from importlib import import_module
 from types import ModuleType
 
-_MODULES = frozenset({"gymnasium", "openrlhf", "samples", "stable_baselines3", "trl", "verl"})
-__all__ = ["gymnasium", "openrlhf", "samples", "stable_baselines3", "trl", "verl"]
+__all__ = ["completion_steps", "gymnasium", "openrlhf", "samples", "stable_baselines3", "trl", "trl_steps", "verl"]
+_MODULES = frozenset(__all__)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -34,7 +34,7 @@ STATE = "rewardlab_pipeline"  # where a checkpoint's trainer_state.json keeps th
 _HOOKS = ("_calculate_rewards", "_generate_and_score_completions")  # TRL's methods that the trainers extend
 _TRAINERS = {"PipelineGRPOTrainer": "GRPOTrainer", "PipelineRLOOTrainer": "RLOOTrainer"}
 
-__all__ = ["per_sample_reward_function", "reward_functions", "with_pipeline", *_TRAINERS]
+__all__ = ["moved", "per_sample_reward_function", "reward_functions", "with_pipeline", *_TRAINERS]
 
 
 def reward_functions(signals: Mapping[str, Signal]) -> list[Callable[..., list[float | None]]]:
@@ -152,7 +152,7 @@ def with_pipeline(trainer_class: type) -> type:
     """
     for hook in _HOOKS:
         if list(inspect.signature(getattr(trainer_class, hook, lambda: None)).parameters)[:2] != ["self", "inputs"]:
-            raise _moved(f"{trainer_class.__name__} has no {hook}(inputs, ...)")
+            raise moved(f"{trainer_class.__name__} has no {hook}(inputs, ...)")
     description = f"`{trainer_class.__name__}` with rewards and advantages from a pipeline; see `with_pipeline`."
     members = {"__doc__": description, "__module__": __name__}
     return type(f"Pipeline{trainer_class.__name__}", (_PipelineTrainer, trainer_class), members)
@@ -199,7 +199,7 @@ class _PipelineTrainer:
         self._pipeline_result = None
         output = super()._generate_and_score_completions(inputs)
         if self._pipeline_result is None or output.get("advantages", np.empty(())).shape != (len(inputs),):
-            raise _moved("advantages are no longer made of what _calculate_rewards returns")
+            raise moved("advantages are no longer made of what _calculate_rewards returns")
         output["advantages"] = self._local_advantages(output["advantages"])
         self._log_pipeline()
         return output
@@ -207,7 +207,7 @@ class _PipelineTrainer:
     def _combine(self, gathered: Any, inputs: list) -> Any:
         """Run the pipeline over the scores of all processes; every process does so and gets the same."""
         if tuple(gathered.shape) != (len(inputs) * self.accelerator.num_processes, len(self.reward_func_names)):
-            raise _moved(
+            raise moved(
                 f"scores of all processes have shape {tuple(gathered.shape)}, expected (samples, reward functions) = "
                 f"({len(inputs) * self.accelerator.num_processes}, {len(self.reward_func_names)})"
             )
@@ -323,7 +323,8 @@ def _state_keeper(pipeline: Pipeline) -> Any:
     return StateKeeper()
 
 
-def _moved(what: str) -> RuntimeError:
+def moved(what: str) -> RuntimeError:
+    """The error that says that the installed TRL is not the one these trainers extend."""
     return RuntimeError(
         f"{what}; rewardlab extends TRL 1.16, installed is trl {metadata.version('trl')}: install trl 1.16"
     )
