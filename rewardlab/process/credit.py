@@ -44,8 +44,8 @@ def reward_to_go(
         Sums of the shape and float dtype of `step_rewards`, 0 in the padding.
 
     Raises:
-        ValueError: If a reward is NaN or infinite, the mask has a gap or another shape, or the discount is outside
-            [0, 1].
+        ValueError: If a reward is NaN or infinite, a sum beyond the range of its dtype, the mask has a gap or another
+            shape, or the discount is outside [0, 1].
 
     Example:
         >>> import numpy as np
@@ -60,6 +60,7 @@ def reward_to_go(
         sums = by_rows(lambda rewards, mask: _summed_back(as_floats(rewards, mask), discount), step_rewards, mask)
     if not all_finite(sums):
         refuse_not_finite(step_rewards, mask, name="step_rewards")
+        raise ValueError(f"step_rewards: a sum is beyond the range of {sums.dtype}, expected smaller rewards")
     return sums
 
 
@@ -109,7 +110,8 @@ def step_advantages(
 
     Raises:
         TypeError: If `outcomes` is of another library than `step_rewards`, or see `refine`.
-        ValueError: If an outcome is not finite, the weight negative, shapes disagree, or see `refine`.
+        ValueError: If an outcome is not finite, the weight negative, a return beyond the range of its dtype, shapes
+            disagree, or see `refine`.
 
     Source: The refinement is arXiv 2410.15115's; the order is ours, against process supervision in DeepSeekMath
         (arXiv 2402.03300, section 4.1.3), which normalises first.
@@ -130,20 +132,24 @@ def step_advantages(
     xp = array_namespace(refined)
     outcomes = _checked_outcomes(outcomes, refined)
     mask = xp.ones_like(refined, dtype=xp.bool) if mask is None else mask
-    returns = weight * reward_to_go(as_float64(refined), mask) + outcomes[:, None]
-    returns = xp.where(mask, returns, xp.zeros_like(returns))
-    advantages = returns
-    if refined.shape[0] and refined.shape[1]:
-        ids = [0] * refined.shape[0] if group_ids is None else group_ids
-        advantages = _centred(returns, mask, ids, baseline, standardise, epsilon)
-    return StepAdvantages(
-        refined, xp.astype(returns, refined.dtype, copy=False), xp.astype(advantages, refined.dtype, copy=False)
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        returns = weight * reward_to_go(as_float64(refined), mask) + outcomes[:, None]
+        returns = xp.where(mask, returns, xp.zeros_like(returns))
+        advantages = returns
+        if refined.shape[0] and refined.shape[1]:
+            ids = [0] * refined.shape[0] if group_ids is None else group_ids
+            advantages = _centred(returns, mask, ids, baseline, standardise, epsilon)
+        returns, advantages = (xp.astype(part, refined.dtype, copy=False) for part in (returns, advantages))
+    if not (all_finite(returns) and all_finite(advantages)):
+        raise ValueError(f"returns are beyond the range of {refined.dtype}, expected smaller outcomes or weight")
+    return StepAdvantages(refined, returns, advantages)
 
 
 def _summed_back(rewards: Array, discount: float) -> Array:
     """Discounted sums from each place on; padding, which comes last and holds zeros, keeps them."""
     xp = array_namespace(rewards)
+    if rewards.dtype.itemsize < 4:  # in float16 a sum of 2048 stays what it is, whatever is below 1 and added
+        return xp.astype(_summed_back(xp.astype(rewards, xp.float32), discount), rewards.dtype)
     if discount == 1:
         return xp.flip(xp.cumulative_sum(xp.flip(rewards, axis=-1), axis=-1), axis=-1)
     reach = 1  # by doubling: sums over 2, 4, 8, ... steps, in vector operations rather than a loop over steps

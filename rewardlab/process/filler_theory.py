@@ -195,9 +195,10 @@ def _before_deadline(credit: Array, credit_when_cut: Array, steps: int) -> Fille
     the chance y^(n-1-j) of never answering. Divided by y^(n-1), the sum falls as y grows: one root at most.
     """
     xp = array_namespace(credit)
+    decisions = xp.arange(steps, dtype=credit.dtype, device=device(credit))
 
     def fills_more(y):
-        powers = y[..., None] ** xp.arange(steps, dtype=credit.dtype)
+        powers = y[..., None] ** decisions
         return credit * xp.sum(powers[..., :-1], axis=-1) + (credit_when_cut - steps) * powers[..., -1] > 0
 
     low, high = xp.zeros_like(credit), xp.ones_like(credit)
@@ -206,7 +207,7 @@ def _before_deadline(credit: Array, credit_when_cut: Array, steps: int) -> Fille
         up = fills_more(middle)
         low, high = xp.where(up, middle, low), xp.where(up, high, middle)
     fill = xp.where(fills_more(xp.zeros_like(credit)), (low + high) / 2, xp.zeros_like(credit))
-    reached = fill[..., None] ** (1 + xp.arange(steps, dtype=credit.dtype))
+    reached = fill[..., None] ** (1 + decisions)
     return FillerEquilibrium(1 - fill, 1 - fill**steps, xp.sum(reached, axis=-1))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from array_api_compat import device
 
 from rewardlab.arrays import Array, array_namespace, is_floating, is_torch, to_numpy
 from rewardlab.checks import check_array
@@ -102,7 +103,7 @@ def by_rows(function: Callable[[Array, Array | None], Array], values: Array, mas
         rows = slice(first, first + count)
         part = function(flat[rows], None if flat_mask is None else flat_mask[rows])
         if found is None:
-            found = array_namespace(part).empty(flat.shape, dtype=part.dtype)
+            found = array_namespace(part).empty(flat.shape, dtype=part.dtype, device=device(part))
         found[rows] = part
     return found.reshape(values.shape)
 

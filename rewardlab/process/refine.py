@@ -3,9 +3,10 @@
 import math
 from typing import Literal, get_args
 
+import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from rewardlab.arrays import Array, array_namespace
+from rewardlab.arrays import Array, array_namespace, as_float64
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.process.padded_steps import as_floats, by_rows, check_scores, checked_step_mask, followed
 
@@ -144,6 +145,8 @@ def _min_form(scores: Array, mask: Array | None, temperature: float) -> Array:
     xp = array_namespace(scores)
     reached = as_floats(scores, mask, math.inf)  # so that padding weighs nothing
     lowest = xp.min(reached, axis=-1, keepdims=True)
-    weight = xp.exp((xp.where(xp.isfinite(lowest), lowest, 0.0) - reached) / temperature)
+    above = as_float64(reached - xp.where(xp.isfinite(lowest), lowest, 0.0))  # a narrower type may round T to 0
+    with np.errstate(over="ignore"):
+        weight = xp.exp(-above / temperature)
     total = xp.sum(weight, axis=-1, keepdims=True)
-    return scores * weight / xp.where(total > 0, total, 1.0)
+    return scores * xp.astype(weight / xp.where(total > 0, total, 1.0), scores.dtype, copy=False)

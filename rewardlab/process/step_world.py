@@ -130,6 +130,7 @@ def evaluate_policy(world: StepWorld, policy: Float[np.ndarray, "*batch states a
         Exact expectations.
 
     Raises:
+        TypeError: If the policy is no NumPy array of numbers.
         ValueError: If the policy has another number of states or actions, or a row is no distribution.
     """
     policy = _checked_policy(world, policy)
@@ -163,7 +164,9 @@ def sample_episodes(
         Episodes of shape (*batch, episodes, horizon).
 
     Raises:
-        ValueError: If the policy has another number of states or actions, or a row is no distribution.
+        TypeError: If the policy is no NumPy array of numbers, or `rng` neither a seed nor a generator.
+        ValueError: If the policy has another number of states or actions, a row is no distribution, or `episodes` is
+            below 1.
     """
     policy = _checked_policy(world, policy)
     check_scalar("episodes", episodes, low=1, whole=True)
@@ -191,7 +194,8 @@ def sample_episodes(
 
 
 def _checked_policy(world: StepWorld, policy: np.ndarray) -> np.ndarray:
-    check_array("policy", policy, like=world.scores)
+    if not isinstance(check_array("policy", policy), np.ndarray):
+        raise TypeError(f"policy is a {type(policy).__name__}, expected a NumPy array, as the world's are")
     if policy.shape[-2:] != world.scores.shape:
         expected = f"(*batch, {world.states}, {world.actions})"
         raise ValueError(f"policy has shape {policy.shape}, expected {expected}: states, actions")

@@ -2,7 +2,7 @@
 
 import numpy as np
 from array_api_compat import device
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Integer, Num
 
 from rewardlab.arrays import Array, all_finite, array_namespace, is_floating, is_torch, to_numpy
 from rewardlab.checks import check_array, check_scalar
@@ -14,7 +14,7 @@ __all__ = ["place_on_tokens", "spread_over_tokens"]
 def place_on_tokens(
     step_values: Num[Array, "samples steps"],
     mask: Bool[Array, "samples steps"] | None,
-    step_ends: Int[Array, "samples steps"],
+    step_ends: Integer[Array, "samples steps"],
     tokens: int,
 ) -> Float[Array, "samples tokens"]:
     """Rewards of tokens: each step's value at its last token, 0 at all others.
@@ -39,11 +39,11 @@ def place_on_tokens(
         >>> place_on_tokens(np.array([[0.5, -1.0]]), None, np.array([[1, 4]]), 6)
         array([[ 0. ,  0.5,  0. ,  0. , -1. ,  0. ]])
     """
-    mask = _checked(step_values, mask, step_ends, tokens)
+    mask, step_ends = _checked(step_values, mask, step_ends, tokens)
     if is_torch(step_values):  # the padding adds 0 to token 0
         values, ends = as_floats(step_values, mask), step_ends if mask is None else step_ends.where(mask, 0)
         placed = values.new_zeros((values.shape[0], tokens))
-        placed = placed.scatter_add_(1, ends.long(), values) if values.numel() and tokens else placed
+        placed = placed.scatter_add_(1, ends, values) if values.numel() and tokens else placed
     else:
         placed = _placed(step_values, mask, step_ends, tokens)
     if not all_finite(placed):
@@ -54,7 +54,7 @@ def place_on_tokens(
 def spread_over_tokens(
     step_values: Num[Array, "samples steps"],
     mask: Bool[Array, "samples steps"] | None,
-    step_ends: Int[Array, "samples steps"],
+    step_ends: Integer[Array, "samples steps"],
     tokens: int,
 ) -> Float[Array, "samples tokens"]:
     """Advantages of tokens: every token of a step gets the step's value, and what follows the last step 0.
@@ -81,7 +81,7 @@ def spread_over_tokens(
         >>> spread_over_tokens(np.array([[0.5, -1.0]]), None, np.array([[1, 4]]), 6)
         array([[ 0.5,  0.5, -1. , -1. , -1. ,  0. ]])
     """
-    mask = _checked(step_values, mask, step_ends, tokens)
+    mask, step_ends = _checked(step_values, mask, step_ends, tokens)
     values = as_floats(step_values, mask)
     if not all_finite(values):
         refuse_not_finite(step_values, mask, name="step_values")
@@ -123,8 +123,8 @@ def _placed(values: np.ndarray, mask: np.ndarray | None, ends: np.ndarray, token
     return placed
 
 
-def _checked(step_values: Array, mask: Array | None, step_ends: Array, tokens: int) -> Array | None:
-    """The mask, None where all are steps."""
+def _checked(step_values: Array, mask: Array | None, step_ends: Array, tokens: int) -> tuple[Array | None, Array]:
+    """The mask, None where all are steps, and the ends in int64: a narrower type may not hold the number of tokens."""
     mask = checked_step_mask(mask, step_values, name="step_values")
     if step_values.ndim != 2:
         raise ValueError(f"step_values has shape {tuple(step_values.shape)}, expected (samples, steps)")
@@ -137,8 +137,9 @@ def _checked(step_values: Array, mask: Array | None, step_ends: Array, tokens: i
         raise TypeError(f"step_ends has dtype {step_ends.dtype}, expected whole numbers: indices of tokens")
     if tuple(step_ends.shape) != tuple(step_values.shape):
         raise ValueError(f"step_ends has shape {tuple(step_ends.shape)}, step_values {tuple(step_values.shape)}")
-    _check_ends(step_ends, mask, tokens)
-    return mask
+    ends = xp.astype(step_ends, xp.int64, copy=False)
+    _check_ends(ends, mask, tokens)
+    return mask, ends
 
 
 def _check_ends(ends: Array, mask: Array | None, tokens: int) -> None:

@@ -68,10 +68,18 @@ def uct(value: float, visits: int, parent_visits: int, exploration: float = 1.41
         parent_visits: How often its parent was.
         exploration: Weight of the doubt, at least 0.
 
+    Raises:
+        TypeError: If a number of visits is not whole.
+        ValueError: If it is negative, or that of the parent 0, or another number is not finite.
+
     Example:
         >>> round(uct(0.5, 2, 8), 3)
         1.942
     """
+    check_scalar("value", value)
+    check_scalar("visits", visits, low=0, whole=True)
+    check_scalar("parent_visits", parent_visits, low=1, whole=True)
+    check_scalar("exploration", exploration, low=0.0)
     if visits == 0:
         return math.inf
     return value + exploration * math.sqrt(math.log(parent_visits) / visits)

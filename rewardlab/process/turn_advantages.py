@@ -2,9 +2,10 @@
 
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 from jaxtyping import Bool, Float, Num
 
-from rewardlab.arrays import Array, array_namespace, as_float64
+from rewardlab.arrays import Array, all_finite, array_namespace, as_float64
 from rewardlab.checks import check_array, check_choice, check_finite, check_scalar
 from rewardlab.process.credit import reward_to_go
 from rewardlab.process.padded_steps import as_floats, checked_step_mask
@@ -107,7 +108,7 @@ def turn_advantages(
     Raises:
         TypeError: If the mask is not boolean, or arrays are of several libraries.
         ValueError: If a gain or outcome is NaN or infinite (a rollout whose gains are missing is an error, not one
-            without gains), the mask has a gap, or shapes disagree.
+            without gains), the mask has a gap, shapes disagree, or an advantage is beyond the range of its dtype.
 
     Source: IGPO (arXiv 2510.14967), after its released code: standard deviation sqrt(population variance + 1e-8) +
         1e-6. `position` is its first public version, `joint` and `separate` a later one. That code finds turns by
@@ -143,7 +144,10 @@ def turn_advantages(
             apart = (_pooled(rewards, part, groups) for part in (is_outcome, present & ~is_outcome))
             normalised = weight * sum(apart)
         advantages = reward_to_go(normalised, present, discount=discount)
-    parts = (in_dtype_of(part, gains) for part in (weight * rewards, normalised, advantages))
+    with np.errstate(over="ignore"):
+        parts = [in_dtype_of(part, gains) for part in (weight * rewards, normalised, advantages)]
+    if not all(map(all_finite, parts)):
+        raise ValueError(f"advantages are beyond the range of {gains.dtype}, expected smaller outcomes or weights")
     return TurnAdvantages(*parts, present)
 
 

@@ -66,7 +66,7 @@ def test_no_solutions_and_no_steps(function, library):
     for mask in (None, library(np.zeros((2, 0), bool))):
         steps = library(np.full((2, more), 0.5))
         if function.stepless == "error":
-            with pytest.raises(ValueError, match="has no step|holds no sentence"):
+            with pytest.raises(ValueError, match=r"has no step|holds no sentence"):
                 function.call(steps, mask)
         else:
             assert (plain(function.call(steps, mask)) == function.stepless).all()
@@ -79,7 +79,7 @@ def test_all_masked_solutions(function, library):
     for lengths in ((0, 0), (0, 3), (3, 0)):
         values, mask = good(function, library, lengths)
         if function.stepless == "error":
-            with pytest.raises(ValueError, match="has no step|holds no sentence"):
+            with pytest.raises(ValueError, match=r"has no step|holds no sentence"):
                 function.call(values, mask)
         else:
             found = plain(function.call(values, mask))
@@ -107,6 +107,16 @@ def test_what_is_not_finite_is_named(function, library, value):
         function.call(library(values), library(mask))
     with pytest.raises(ValueError, match=re.escape(message)):
         function.call(library(values), None)
+
+
+@EVERY
+@LIBRARIES
+def test_the_step_is_named_and_not_the_padding_before_it(function, library):
+    values, mask = good(function, lengths=(1, 3))
+    place = 2 + (function.takes == "likelihoods")
+    values[1, place] = np.inf
+    with pytest.raises(ValueError, match=re.escape(f"{function.argument}[1, {place}] is inf")):
+        function.call(library(values), library(mask))
 
 
 @chosen("scores", "likelihoods", "flags")
