@@ -178,7 +178,8 @@ class SearchWorld:
         shape = (*policy.shape[:-2], episodes)
         policies = int(np.prod(shape[:-1]))
         runs = np.repeat(np.arange(policies), episodes)
-        edges = policy.cumsum(-1)[..., :-1].reshape(policies, self.states, self.actions - 1)
+        reached = policy.reshape(policies, self.states, self.actions).cumsum(-1)
+        edges = (reached / reached[..., -1:])[..., :-1]  # exactly 1 from the last possible question on
         going = np.ones(runs.size, bool)
         states = np.zeros((runs.size, self.turns + 1), int)
         actions = np.zeros((runs.size, self.turns), int)

@@ -15,6 +15,8 @@ __all__ = ["Baseline", "StepAdvantages", "reward_to_go", "step_advantages"]
 
 Baseline = Literal["same_step", "group"]
 
+PART = 32  # steps summed up by one product
+
 
 class StepAdvantages(NamedTuple):
     """What became of the scores of steps, stage by stage; each (samples, steps), 0 in the padding.
@@ -151,6 +153,8 @@ def _summed_back(rewards: Array, discount: float) -> Array:
     if rewards.dtype.itemsize < 4:  # in float16 a sum of 2048 stays what it is, whatever is below 1 and added
         return xp.astype(_summed_back(xp.astype(rewards, xp.float32), discount), rewards.dtype)
     if discount == 1:
+        if isinstance(rewards, np.ndarray):
+            return _cumulated_back(rewards)
         return xp.flip(xp.cumulative_sum(xp.flip(rewards, axis=-1), axis=-1), axis=-1)
     reach = 1  # by doubling: sums over 2, 4, 8, ... steps, in vector operations rather than a loop over steps
     while reach < rewards.shape[-1]:
@@ -158,6 +162,18 @@ def _summed_back(rewards: Array, discount: float) -> Array:
         rewards = xp.concat([later, rewards[..., -reach:]], axis=-1)
         reach *= 2
     return rewards
+
+
+def _cumulated_back(rewards: np.ndarray) -> np.ndarray:
+    """Sums from each place on, by parts: a running sum waits for every addition, a product of matrices does not."""
+    rows, steps = rewards.shape
+    parts = -(-steps // PART)
+    if parts * PART > steps:
+        rewards = np.concatenate([rewards, np.zeros((rows, parts * PART - steps), rewards.dtype)], axis=1)
+    sums = (rewards.reshape(-1, PART) @ np.tri(PART, dtype=rewards.dtype)).reshape(rows, parts, PART)
+    whole = np.cumsum(sums[:, ::-1, 0], axis=1)[:, ::-1]
+    sums[:, :-1] += whole[:, 1:, None]
+    return sums.reshape(rows, -1)[:, :steps]
 
 
 def _checked_outcomes(outcomes: Array, refined: Array) -> Array:

@@ -5,6 +5,7 @@ a wrong step that the policy mends is labelled right, a right step before a hard
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from rewardlab.checks import as_generator, check_array, check_scalar
 from rewardlab.process.tasks import STEP_LIMIT, Policy, State, Step, StepTask, check_step_task, checked_verdict, rollout
 
 __all__ = ["RolloutLabels", "expected_hard_label", "label_prefixes", "soft_label_variance", "solution_prefixes"]
+
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,9 +165,13 @@ def _count_right(
 
 def _key(prefix: State) -> tuple[int, ...]:
     """Numbers that are the same for the same prefix in every process, which `hash` of a text is not."""
-    if type(prefix).__repr__ is object.__repr__:
-        raise TypeError(f"prefixes: {type(prefix).__name__} has no repr of its own, from which to seed its rollouts")
-    digest = hashlib.blake2b(repr(prefix).encode(), digest_size=16).digest()
+    told = repr(prefix)
+    if _ADDRESS.search(told):
+        raise TypeError(
+            f"prefixes: the repr of a {type(prefix).__name__} tells where in memory something is: {told:.80}; expected "
+            f"one that tells what it holds, from which to seed its rollouts"
+        )
+    digest = hashlib.blake2b(told.encode(), digest_size=16).digest()
     return tuple(np.frombuffer(digest, dtype="<u4").tolist())
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Integer, Num
 
 from rewardlab.arrays import Array, all_finite, array_namespace, is_floating, is_torch, to_numpy
 from rewardlab.checks import check_array, check_scalar
-from rewardlab.process.padded_steps import BLOCK, as_floats, checked_step_mask, refuse_not_finite
+from rewardlab.process.padded_steps import BLOCK, as_floats, checked_step_mask, on_host, refuse_not_finite, row_blocks
 
 __all__ = ["place_on_tokens", "spread_over_tokens"]
 
@@ -40,15 +40,15 @@ def place_on_tokens(
         array([[ 0. ,  0.5,  0. ,  0. , -1. ,  0. ]])
     """
     mask, step_ends = _checked(step_values, mask, step_ends, tokens)
-    if is_torch(step_values):  # the padding adds 0 to token 0
+    if is_torch(step_values) and not _plain_memory(step_values):
         values, ends = as_floats(step_values, mask), step_ends if mask is None else step_ends.where(mask, 0)
-        placed = values.new_zeros((values.shape[0], tokens))
+        placed = values.new_zeros((values.shape[0], tokens))  # to whose token 0 the padding adds 0
         placed = placed.scatter_add_(1, ends, values) if values.numel() and tokens else placed
     else:
-        placed = _placed(step_values, mask, step_ends, tokens)
-    if not all_finite(placed):
+        placed = _placed(*(part if part is None else on_host(part) for part in (step_values, mask, step_ends)), tokens)
+    if not (all_finite(step_values) or all_finite(placed)):
         refuse_not_finite(step_values, mask, name="step_values")
-    return placed
+    return _as_tensor(placed) if is_torch(step_values) and isinstance(placed, np.ndarray) else placed
 
 
 def spread_over_tokens(
@@ -101,25 +101,36 @@ def spread_over_tokens(
     return xp.reshape(spread, (samples, tokens))
 
 
+def _plain_memory(values: Array) -> bool:
+    """Whether a tensor is what NumPy could hold: on the host, without gradient, of a type that it has."""
+    return values.device.type == "cpu" and not values.requires_grad and str(values.dtype) != "torch.bfloat16"
+
+
+def _as_tensor(values: np.ndarray) -> Array:
+    import torch
+
+    return torch.from_numpy(values)
+
+
 def _placed(values: np.ndarray, mask: np.ndarray | None, ends: np.ndarray, tokens: int) -> np.ndarray:
-    """Values written at their ends, a block of samples at a time; the padding into a column that is thrown away."""
+    """Values written at their ends, a block of samples at a time; the padding at the last token, which is then mended.
+
+    Picking out what is no padding would take longer than writing all of it.
+    """
     samples, steps = values.shape
-    width = tokens if mask is None else tokens + 1
     placed = np.zeros((samples, tokens), values.dtype if is_floating(values) else np.float64)
     if not placed.size or not steps:
         return placed
     count = max(1, BLOCK // steps)
-    beside = np.zeros((min(count, samples), width), placed.dtype)
-    first_token = np.arange(0, beside.size, width)[:, None]
+    first_token = np.arange(0, count * tokens, tokens)[:, None]
     for first in range(0, samples, count):
-        rows = slice(first, min(first + count, samples))
-        here = len(values[rows])
-        if mask is None:
-            placed[rows].reshape(-1)[first_token[:here] + ends[rows]] = values[rows]
-            continue
-        beside[:] = 0
-        beside.reshape(-1)[first_token[:here] + np.where(mask[rows], ends[rows], tokens)] = values[rows]
-        placed[rows] = beside[:here, :-1]
+        rows = slice(first, first + count)
+        here = ends[rows] if mask is None else np.where(mask[rows], ends[rows], tokens - 1)
+        placed[rows].reshape(-1)[first_token[: len(here)] + here] = values[rows]
+    if mask is not None:
+        number, row = mask.sum(axis=1), np.arange(samples)
+        last = np.maximum(number - 1, 0)
+        placed[:, -1] = np.where((number > 0) & (ends[row, last] == tokens - 1), values[row, last], 0)
     return placed
 
 
@@ -146,15 +157,18 @@ def _check_ends(ends: Array, mask: Array | None, tokens: int) -> None:
     """Steps end one after another, so that the first and the last tell whether all are in the completion."""
     if 0 in ends.shape:
         return
-    back = ends[:, 1:] <= ends[:, :-1]
-    if mask is not None:
-        back = back & mask[:, 1:]
-    if bool(back.any()):
-        row, step = (int(place) for place in np.argwhere(to_numpy(back))[0])
-        raise ValueError(
-            f"step_ends[{row}, {step + 1}] is {int(ends[row, step + 1])}, expected more than {int(ends[row, step])}, "
-            f"where the step before it ends"
-        )
+    ends, mask = on_host(ends), None if mask is None else on_host(mask)
+    first = 0
+    for block, here in row_blocks(ends, mask):
+        back = block[:, 1:] <= block[:, :-1]
+        back = back if here is None else back & here[:, 1:]
+        if bool(back.any()):
+            row, step = (int(place) for place in np.argwhere(to_numpy(back))[0])
+            raise ValueError(
+                f"step_ends[{first + row}, {step + 1}] is {int(block[row, step + 1])}, expected more than "
+                f"{int(block[row, step])}, where the step before it ends"
+            )
+        first += block.shape[0]
     plain = to_numpy(ends)
     count = np.full(len(plain), plain.shape[1]) if mask is None else to_numpy(mask).sum(-1)
     last = np.maximum(count - 1, 0)

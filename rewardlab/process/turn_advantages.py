@@ -125,6 +125,8 @@ def turn_advantages(
     """
     check_choice("normalisation", normalisation, get_args(Normalisation))
     check_scalar("discount", discount, low=0.0, high=1.0)
+    if len(weights) != 2:
+        raise ValueError(f"weights has {len(weights)} numbers, expected 2: of gains and of outcomes")
     weights = TurnWeights(*(check_scalar(f"weights[{place}]", weight, low=0.0) for place, weight in enumerate(weights)))
     values, present, outcomes = _checked(gains, mask, outcomes)
     xp = array_namespace(values)

@@ -1,4 +1,4 @@
-"""The grid of step rewards, 25 cells of 10 seeds, trained at once: within three minutes, and beside a loop over runs."""
+"""The grid of step rewards, 25 cells of 10 seeds, trained at once: in three minutes, and beside a loop over runs."""
 
 import itertools
 import time

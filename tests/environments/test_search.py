@@ -242,3 +242,11 @@ def test_rewards_follow_the_exact_probability(questions):
     assert len(hidden) == 16
     expected = info["likelihood"]
     assert np.mean(rewards) == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 400))
+
+
+def test_a_question_that_is_never_asked_is_never_asked():
+    world = SearchWorld()
+    policy = np.zeros((world.states, world.actions))
+    policy[:, :3] = [0.1, 0.2, 0.7]  # sums to a little less than 1 by rounding
+    asked = world.sample(policy, 2000, 0).actions
+    assert set(np.unique(asked)) == {0, 1, 2}

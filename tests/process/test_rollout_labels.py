@@ -178,8 +178,9 @@ def test_what_is_refused():
     class State:
         pass
 
-    with pytest.raises(TypeError, match="prefixes: State has no repr of its own"):
-        label_prefixes(Nameless(), [State()], policy, 0)
+    for unnamed in (State(), (State(),)):
+        with pytest.raises(TypeError, match="prefixes: the repr of a .* tells where in memory something is"):
+            label_prefixes(Nameless(), [unnamed], policy, 0)
     for function in (expected_hard_label, soft_label_variance):
         for bad in (1.2, -0.1, math.nan):
             with pytest.raises(ValueError, match="value is"):

@@ -310,3 +310,8 @@ def test_what_is_masked_may_hold_anything_and_nothing_is_changed(batch, normalis
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_two_weights_are_wanted():
+    with pytest.raises(ValueError, match="weights has 3 numbers, expected 2"):
+        turn_advantages(np.zeros((1, 1)), np.zeros(1), weights=(1.0, 2.0, 3.0))
