@@ -312,6 +312,6 @@ def test_bad_input_is_named(call, error, message):
         call()
 
 
-def test_two_weights_are_wanted():
+def test_two_weights_are_wanted(without_type_checks):
     with pytest.raises(ValueError, match="weights has 3 numbers, expected 2"):
         turn_advantages(np.zeros((1, 1)), np.zeros(1), weights=(1.0, 2.0, 3.0))
