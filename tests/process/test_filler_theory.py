@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from environments.reasoning.filler_chain import filler_chain
 from rewardlab.process.credit import reward_to_go
+from rewardlab.process.exploit_gradient import trained_policies
 from rewardlab.process.filler_theory import filler_equilibrium, filler_threshold, gives_up
 from rewardlab.process.refine import refine
 from rewardlab.process.step_world import evaluate_policy
@@ -285,3 +286,14 @@ def test_what_is_refused():
         gives_up(torch.tensor(0.1), **fine | {"success": np.ones(2)})
     with pytest.raises(ValueError, match="batch shapes do not broadcast"):
         gives_up(np.ones(3), **fine | {"success": np.ones(2)})
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_the_deadline_of_a_chain_is_what_its_solution_leaves_of_the_horizon(weight):
+    """Horizon less the steps that solve, not less the answer as well."""
+    world = filler_chain(levels=2, horizon=9)
+    found = trained_policies(world, partial(refine, mode="delta"), weights=np.array([weight]))
+    outcome = evaluate_policy(world, found.policies)
+    filler = outcome.action_counts[0, world.action_names.index("fill")]
+    theory, *others = (float(filler_equilibrium(weight * 0.9, steps=9 - taken).filler_steps) for taken in (2, 1, 3))
+    assert abs(filler - theory) < 0.2 < min(abs(filler - other) for other in others)

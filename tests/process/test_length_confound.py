@@ -217,3 +217,48 @@ one = np.ones((2, 2))
 def test_bad_input(function, case, error, message, without_type_checks):
     with pytest.raises(error, match=re.escape(message)):
         case(function)
+
+
+def worked():
+    lengths, labels = np.array([[2, 5, 5], [3, 9, 4]]), np.array([[True, False, False], [False, True, False]])
+    return length_confound(0.9**lengths, lengths, labels)
+
+
+def test_a_report_reads_in_a_terminal_and_a_notebook():
+    report = worked()
+    told = str(report)
+    assert told == repr(report) == report.summary()
+    for line in (
+        "highest score is right           0.500",
+        "  fewest steps win instead       0.500",
+        "  most steps win instead         0.500",
+        "score and length, wrong ones    -1.000",
+        "  right one shorter              1.000  (2 pairs)",
+        "  of like length                   nan  (no pairs)",
+        "  right one longer               0.000  (2 pairs)",
+    ):
+        assert line in told, (line, told)
+    assert max(map(len, told.split("\n"))) <= 100
+    assert report._repr_html_().startswith("<pre>") and "0.500" in report._repr_html_()
+
+
+def test_a_report_is_a_table():
+    report = worked()
+    table = report.table()
+    assert list(table.columns) == ["value", "pairs"]
+    assert table.index.tolist() == [name for name in asdict(report) if name != "pairs"]
+    for name, value in asdict(report).items():
+        if name != "pairs":
+            assert table.value[name] == value or math.isnan(value)
+    assert table.pairs[["shorter", "alike", "longer"]].tolist() == [2, 0, 2] and table.pairs["pair_accuracy"] == 4
+
+
+def test_among_wrong_needs_two_wrong_candidates_that_differ():
+    """Pairs of one right and one wrong candidate have none, and so have wrong ones alike in score or in length."""
+    pairs = length_confound(np.array([[0.9, 0.1]]), np.array([[2, 5]]), np.array([[True, False]]))
+    assert math.isnan(pairs.among_wrong) and not math.isnan(pairs.correlation)
+    wrong = np.array([[True, False, False]])
+    assert math.isnan(length_confound(np.array([[0.9, 0.1, 0.1]]), np.array([[2, 5, 6]]), wrong).among_wrong)
+    assert math.isnan(length_confound(np.array([[0.9, 0.1, 0.2]]), np.array([[2, 5, 5]]), wrong).among_wrong)
+    assert length_confound(np.array([[0.9, 0.2, 0.1]]), np.array([[2, 5, 6]]), wrong).among_wrong == -1
+    assert "nan: no problem has two wrong candidates" in str(pairs) and "(1 pair)" in str(pairs)

@@ -179,7 +179,7 @@ def test_what_is_refused():
         pass
 
     for unnamed in (State(), (State(),)):
-        with pytest.raises(TypeError, match="prefixes: the repr of a .* tells where in memory something is"):
+        with pytest.raises(TypeError, match=r"prefixes: the repr of a .* tells where in memory something is"):
             label_prefixes(Nameless(), [unnamed], policy, 0)
     for function in (expected_hard_label, soft_label_variance):
         for bad in (1.2, -0.1, math.nan):
