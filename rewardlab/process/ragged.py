@@ -21,7 +21,7 @@ class PaddedSteps(NamedTuple):
     mask: Bool[np.ndarray, "solutions steps"]
 
 
-def pad_steps(solutions: Sequence[Sequence[float]]) -> PaddedSteps:
+def pad_steps(solutions: Sequence[Sequence | np.ndarray]) -> PaddedSteps:
     """Put the scores of solutions of different length into one array, as all functions of this room take them.
 
     Args:
