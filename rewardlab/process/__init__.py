@@ -28,8 +28,14 @@ from rewardlab.process.error_compounding import (
     pass_rate,
 )
 from rewardlab.process.exploit import ExploitReport, StepTexts, exploit_check
-from rewardlab.process.exploit_gradient import Trained, expected_gradient, expected_return, trained_policies
-from rewardlab.process.exploit_report import Finding, Growth
+from rewardlab.process.exploit_gradient import (
+    Trained,
+    expected_gradient,
+    expected_return,
+    expected_rewards,
+    trained_policies,
+)
+from rewardlab.process.exploit_report import Finding, Growth, counted
 from rewardlab.process.filler_theory import FillerEquilibrium, filler_equilibrium, filler_threshold, gives_up
 from rewardlab.process.first_error import (
     NO_ERROR,
@@ -121,11 +127,13 @@ __all__ = [
     "answer_likelihood",
     "chain_scores",
     "consistency_reward",
+    "counted",
     "curriculum_weights",
     "evaluate_policy",
     "expected_gradient",
     "expected_hard_label",
     "expected_return",
+    "expected_rewards",
     "exploit_check",
     "filler_equilibrium",
     "filler_threshold",

@@ -89,7 +89,9 @@ def filler_equilibrium(
             score. Clip-Delta: weight x min(filler score - threshold, 0), which is never above 0. With
             `last_step="keep"` answers are paid too: weight x (filler score - answer score), paid when cut.
         hazard: Chance in [0, 1) that the episode is cut right after a filler step. Give this or `steps`.
-        steps: Decisions left until the deadline, at least 1: the episode is cut after that many filler steps.
+        steps: Decisions left until the deadline, at least 1: the episode is cut after that many filler steps. For a
+            chain: its horizon less the steps needed to solve it, the answer not counted. Of 12 steps, 3 of which solve,
+            9 are left.
         paid_when_cut: Whether the filler step after which the episode is cut earns its credit. By default it does not:
             it is the episode's last step, whose credit `refine` drops.
 
@@ -107,6 +109,9 @@ def filler_equilibrium(
         >>> found = filler_equilibrium(0.2 * 0.9, hazard=1 / 12, paid_when_cut=True)
         >>> f"{found.answer_probability:.3f} {found.success:.3f}"
         '0.414 0.895'
+        >>> found = filler_equilibrium(0.3 * 0.9, steps=12 - 3)  # a horizon of 12, solved in 3
+        >>> f"{found.filler_steps:.2f} {found.success:.3f}"
+        '2.90 0.916'
     """
     if (hazard is None) == (steps is None):
         raise ValueError("give either hazard or steps: what else cuts a filler step short?")
@@ -136,7 +141,8 @@ def gives_up(
         weight: Weight of the process reward, at least 0.
         success: Chance that the plan succeeds.
         penalty: What Clip is expected to take from the plan, the sum of max(threshold - score, 0) over its steps: a
-            number of at least 0.
+            number of at least 0. For a policy in a `StepWorld` it is `-expected_rewards(world, clip, policy)`, and its
+            success `evaluate_policy(world, policy).success`.
         success_at_once: Chance that an answer given at once is right.
         penalty_at_once: What Clip takes from that answer, at least 0.
 

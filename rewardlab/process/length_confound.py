@@ -1,15 +1,36 @@
 """How much of a ranking of solutions is their length: a rule's accuracy beside that of counting steps."""
 
+import html
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int, Num
 
 from rewardlab.arrays import Array, to_numpy
 from rewardlab.checks import check_array, check_scalar
 
 __all__ = ["LengthConfound", "PairsByLength", "length_confound", "pairs_by_length"]
+
+HEADS = {
+    "accuracy": "Share of problems where",
+    "correlation": "Rank correlation within a problem of",
+    "pair_accuracy": "Share of pairs, one right and one wrong, where the right one scores higher",
+}
+MEANINGS = {
+    "accuracy": "highest score is right",
+    "fewest_steps": "  fewest steps win instead",
+    "most_steps": "  most steps win instead",
+    "chance": "  a draw instead",
+    "correlation": "score and length, all",
+    "among_wrong": "score and length, wrong ones",
+    "pair_accuracy": "all pairs",
+    "shorter": "  right one shorter",
+    "alike": "  of like length",
+    "longer": "  right one longer",
+    "balanced": "  shorter and longer, balanced",
+}
 
 
 class PairsByLength(NamedTuple):
@@ -25,9 +46,9 @@ class PairsByLength(NamedTuple):
     pairs: Int[np.ndarray, "problems 3"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LengthConfound:
-    """What a rule's accuracy is worth once the length of the candidates is known.
+    """What a rule's accuracy is worth once the length of the candidates is known. Print it, or take its `table()`.
 
     Read it in this order. Is `accuracy` better than `fewest_steps` and `most_steps`, which look at no score? If not,
     the score has earned nothing yet. Does `among_wrong` differ from 0? Then the rule goes by length where correctness
@@ -42,7 +63,9 @@ class LengthConfound:
         correlation: Spearman correlation of score and length within a problem, mean over the problems where both vary.
             Negative: high scores go to short candidates, which a rule that is right may do, too, where the right
             candidates are short.
-        among_wrong: The same among the wrong candidates of a problem, which all deserve the same score.
+        among_wrong: The same among the wrong candidates of a problem, which all deserve the same score. NaN where no
+            problem has two wrong candidates that differ in score and in length, so always for pairs of one right and
+            one wrong candidate.
         pair_accuracy: Share of pairs of a right and a wrong candidate of one problem where the right one scores
             higher, ties counting one half.
         shorter: The same among pairs whose right candidate is the shorter one.
@@ -65,6 +88,28 @@ class LengthConfound:
     longer: float
     balanced: float
     pairs: tuple[int, int, int]
+
+    def table(self) -> pd.DataFrame:
+        """One row a number, by the name of its field: the value, and how many pairs are behind it, if any."""
+        behind = dict(zip(("shorter", "alike", "longer"), self.pairs, strict=True)) | {"pair_accuracy": sum(self.pairs)}
+        rows = [(getattr(self, name), behind.get(name)) for name in MEANINGS]
+        return pd.DataFrame(rows, index=list(MEANINGS), columns=["value", "pairs"]).astype({"pairs": "Int64"})
+
+    def summary(self) -> str:
+        """The whole report as text."""
+        lines = ["How much of the ranking is length?"]
+        for name, value, pairs in self.table().itertuples():
+            number = "" if pairs is pd.NA else f"  ({pairs or 'no'} pair{'s' if pairs != 1 else ''})"
+            why = "  (nan: no problem has two wrong candidates that differ)" if name == "among_wrong" else ""
+            lines += [f"{HEADS[name]}:"] if name in HEADS else []
+            lines.append(f"  {MEANINGS[name]:30}{value:8.3f}{number}{why if np.isnan(value) else ''}")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
 
 def length_confound(
