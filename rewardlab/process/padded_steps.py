@@ -13,10 +13,10 @@ __all__ = [
     "by_rows",
     "check_scores",
     "checked_step_mask",
-    "followed",
     "on_host",
     "refuse_not_finite",
     "row_blocks",
+    "without_last",
 ]
 
 BLOCK = 2**16  # values worked on together: they stay in the processor's cache from one operation to the next
@@ -124,12 +124,14 @@ def as_floats(values: Array, mask: Array | None, padding: float = 0.0) -> Array:
     return values if mask is None else xp.where(mask, values, padding)
 
 
-def followed(mask: Array | None, like: Array) -> Array:
-    """True at the steps of `like (*batch, steps)` that another step follows: all but the last of each solution."""
-    xp = array_namespace(like)
+def without_last(values: Array, mask: Array | None, padding: float = 0.0) -> Array:
+    """Values as floats, with `padding` in place of the last step of each solution and where there is no step."""
+    xp = array_namespace(values)
     if mask is None:
-        mask = xp.ones_like(like, dtype=xp.bool)
-    return xp.concat([mask[..., 1:], xp.zeros_like(mask[..., :1])], axis=-1)
+        first = as_floats(values[..., :-1], None)
+        return xp.concat([first, xp.full_like(values[..., -1:], padding, dtype=first.dtype)], axis=-1)
+    followed = xp.concat([mask[..., 1:], xp.zeros_like(mask[..., :1])], axis=-1)
+    return as_floats(values, followed, padding)
 
 
 def on_host(values: Array) -> Array:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Num
 
 from rewardlab.arrays import Array, array_namespace, as_float64
 from rewardlab.checks import check_choice, check_scalar
-from rewardlab.process.padded_steps import as_floats, by_rows, check_scores, checked_step_mask, followed
+from rewardlab.process.padded_steps import as_floats, by_rows, check_scores, checked_step_mask, without_last
 
 __all__ = ["MODES", "LastStep", "Mode", "refine"]
 
@@ -106,11 +106,11 @@ def refine(
         return as_floats(step_rewards, mask)
 
     def refined(scores: Array, mask: Array | None) -> Array:
-        paid = followed(mask, scores) if mode.endswith("delta") and last_step == "drop" else mask
+        paid = without_last if mode.endswith("delta") and last_step == "drop" else as_floats
         if "clip" in mode:  # what is 1 in the padding is clipped to 0
-            scores = array_namespace(scores).clip(as_floats(scores, paid, 1.0) - threshold, max=0.0)
+            scores = array_namespace(scores).clip(paid(scores, mask, 1.0) - threshold, max=0.0)
         else:
-            scores = as_floats(scores, paid)
+            scores = paid(scores, mask)
         if mode.endswith("delta"):
             return _difference(scores, mask, "causal" in mode)
         if mode == "length_normalised":
