@@ -82,10 +82,7 @@ def occupancy(mdp: FiniteMDP, policy: Policy | None = None) -> Float[Array, "*ba
         1 / (1 - discount). The return of any reward is its inner product with `state_action_reward`.
     """
     policy = _checked_policy(mdp, policy)
-    xp = array_namespace(policy)
-    visits = _solve(xp.linalg.matrix_transpose(_bellman_matrix(mdp, policy)), mdp.initial)
-    visits = xp.where(mdp.terminal, xp.zeros_like(visits), visits)
-    return visits[..., None] * policy
+    return visits_from(mdp, mdp.initial, policy)[..., None] * policy
 
 
 def policy_return(mdp: FiniteMDP, reward: Reward, policy: Policy | None = None) -> Float[Array, "*batch"]:
@@ -97,6 +94,13 @@ def policy_return(mdp: FiniteMDP, reward: Reward, policy: Policy | None = None) 
 def values_of_earnings(mdp: FiniteMDP, earned: Float[Array, "*#batch s"], policy: Policy) -> Float[Array, "*batch s"]:
     """As `state_values`, unchecked, from what the policy earns on average in each state; that must be 0 in the end."""
     return _solve(_bellman_matrix(mdp, policy), earned)
+
+
+def visits_from(mdp: FiniteMDP, inflow: Float[Array, "*#batch s"], policy: Policy) -> Float[Array, "*batch s"]:
+    """Discounted visits to each state of what flows in, unchecked; `inflow` may have any sign. 0 in terminal states."""
+    xp = array_namespace(policy)
+    visits = _solve(xp.linalg.matrix_transpose(_bellman_matrix(mdp, policy)), inflow)
+    return xp.where(mdp.terminal, xp.zeros_like(visits), visits)
 
 
 def expected_next(mdp: FiniteMDP, values: Float[Array, "*#batch s"]) -> Float[Array, "*batch s a"]:
