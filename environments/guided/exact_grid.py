@@ -26,7 +26,7 @@ class GuidedGrid:
         grid: The drawing, with the state of every cell.
         primary: What is meant: -0.001 a step and 1 on entering the goal, `(S, A, S)`.
         good: Minus the squared distance of the next cell from the goal, with the sides of the grid 1 long.
-        bad: 0.5 whenever the next cell is the one in the middle, which can be entered again and again.
+        bad: 0.5 whenever the next cell is the trap, which can be entered again and again.
     """
 
     grid: Gridworld
@@ -40,20 +40,23 @@ class GuidedGrid:
         return self.grid.mdp
 
 
-def guided_grid(*, slip: float = 0.1, discount: float = 0.99) -> GuidedGrid:
+def guided_grid(*, slip: float = 0.1, discount: float = 0.99, trap: tuple[int, int] = (2, 2)) -> GuidedGrid:
     """The 5 x 5 grid, from one corner to the opposite one; at best the primary return is 0.9165.
 
     Args:
         slip: Probability, in [0, 1], that an action drawn uniformly from all four is taken instead.
         discount: Discount factor in [0, 1].
+        trap: Row and column of the cell that the bad advice pays for; by default the one in the middle.
 
     Raises:
-        ValueError: If a number is out of range.
+        ValueError: If a number is out of range, or the trap is the goal or outside the grid.
     """
     rows = ["S" + "." * (_SIDE - 1), *["." * _SIDE] * (_SIDE - 2), "." * (_SIDE - 1) + "G"]
     grid = gridworld(rows, slip=slip, discount=discount)
     shape = grid.mdp.transition.shape
-    goal, middle = grid.state(_SIDE - 1, _SIDE - 1), grid.state(_SIDE // 2, _SIDE // 2)
+    goal, trapped = grid.state(_SIDE - 1, _SIDE - 1), grid.state(*trap)
+    if trapped == goal:
+        raise ValueError(f"trap is {trap}, the goal; expected another cell")
     place = grid.cells / (_SIDE - 1)
     towards_goal = -((place - place[goal]) ** 2).sum(axis=1)
     states = np.arange(grid.mdp.states)
@@ -61,5 +64,5 @@ def guided_grid(*, slip: float = 0.1, discount: float = 0.99) -> GuidedGrid:
         grid,
         primary=np.broadcast_to(_STEP + _GOAL * (states == goal), shape),
         good=np.broadcast_to(towards_goal, shape),
-        bad=np.broadcast_to(_TRAP * (states == middle), shape),
+        bad=np.broadcast_to(_TRAP * (states == trapped), shape),
     )
