@@ -72,7 +72,7 @@ CLAIMS = (
         threshold="from 50 to 500 loops the error falls in every world at .99 of the bound, and grows in every world "
         "at 1.01, to a median of at least 10 (refuted if that median falls)",
         published="",
-        limits="A theorem, met with exact products; sampled ones move the bound about. Known beforehand in one world.",
+        limits="A theorem, met with exact products; sampled ones move the bound about. Known beforehand.",
     ),
     Claim(
         id="learned-through-training",
