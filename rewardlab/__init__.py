@@ -5,6 +5,7 @@ Rooms, one a question, loaded when first used:
     rewardlab.distance: how different are two rewards?
     rewardlab.transforms: how do I reshape reward values and combine several into one, safely?
     rewardlab.process: how do I reward the steps of a solution, so that padding, repeating and stalling never pay?
+    rewardlab.shaping: how do I guide an agent without changing its goal, and how far do I trust the guidance?
     rewardlab.scoring: how good is a reward model?
     rewardlab.audit: is this reward safe to optimise?
     rewardlab.adapters: how do I use it in gymnasium, Stable-Baselines3, TRL, verl or OpenRLHF?
@@ -15,7 +16,18 @@ from importlib import import_module
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "adapters", "audit", "catalogue", "distance", "exact", "process", "scoring", "transforms"]
+__all__ = [
+    "__version__",
+    "adapters",
+    "audit",
+    "catalogue",
+    "distance",
+    "exact",
+    "process",
+    "scoring",
+    "shaping",
+    "transforms",
+]
 
 _ROOMS = frozenset(__all__) - {"__version__"}
 

@@ -7,6 +7,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
+from rewardlab.adapters.episode_ends import autoreset_mode, last_infos, last_observations, refuse_autoreset
+from rewardlab.adapters.shaping_gymnasium import PotentialShaping, VectorPotentialShaping
 from rewardlab.adapters.step_signals import (
     RAW,
     Signal,
@@ -16,11 +18,18 @@ from rewardlab.adapters.step_signals import (
     refuse_nested,
     snapshot,
     take,
-    with_rows,
 )
 from rewardlab.transforms import Pipeline
 
-__all__ = ["RewardPipeline", "Signal", "Step", "VectorRewardPipeline", "each_environment"]
+__all__ = [
+    "PotentialShaping",
+    "RewardPipeline",
+    "Signal",
+    "Step",
+    "VectorPotentialShaping",
+    "VectorRewardPipeline",
+    "each_environment",
+]
 
 
 class RewardPipeline(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
@@ -66,7 +75,7 @@ class RewardPipeline(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
     def __init__(self, env: gymnasium.Env, signals: Mapping[str, Signal], pipeline: Pipeline) -> None:
         gymnasium.utils.RecordConstructorArgs.__init__(self, signals=dict(signals), pipeline=pipeline)
         gymnasium.Wrapper.__init__(self, env)
-        _refuse_autoreset(env)
+        refuse_autoreset(env, "RewardPipeline")
         self.training = True
         self._rewards = SignalPipeline(signals, pipeline)
         self._observation = None
@@ -146,7 +155,7 @@ class VectorRewardPipeline(VectorWrapper):
     def __init__(self, envs: VectorEnv, signals: Mapping[str, Signal], pipeline: Pipeline) -> None:
         super().__init__(envs)
         self.training = True
-        self.autoreset_mode = _autoreset_mode(envs)
+        self.autoreset_mode = autoreset_mode(envs)
         self._rewards = SignalPipeline(signals, pipeline)
         self._observations = None
         self._resetting = np.zeros(envs.num_envs, dtype=bool)
@@ -173,7 +182,7 @@ class VectorRewardPipeline(VectorWrapper):
         done = np.logical_or(terminated, truncated)
         arrived, own_infos = observations, infos
         if self.autoreset_mode is AutoresetMode.SAME_STEP and done.any():
-            arrived, own_infos = _last_of_episode(observations, infos, done)
+            arrived, own_infos = last_observations(observations, infos, done), last_infos(infos, done)
         step = Step(
             self._observations,
             actions,
@@ -207,56 +216,6 @@ class VectorRewardPipeline(VectorWrapper):
             return np.zeros(count), {RAW: np.full(count, np.nan)}
         rewards, stages = self._rewards(_rows_of(step, rows, count), update=self.training)
         return _spread(rewards, rows, count, 0.0), {k: _spread(v, rows, count, np.nan) for k, v in stages.items()}
-
-
-def _refuse_autoreset(env: gymnasium.Env) -> None:
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, gymnasium.wrappers.Autoreset):
-            raise ValueError(
-                "inside Autoreset the steps that only reset cannot be told from transitions; wrap the other way round: "
-                "Autoreset(RewardPipeline(env, ...))"
-            )
-        env = env.env
-
-
-def _autoreset_mode(envs: VectorEnv) -> AutoresetMode:
-    mode = (envs.metadata or {}).get("autoreset_mode")
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        raise ValueError(
-            f"metadata['autoreset_mode'] of {envs} is {mode!r}, expected a gymnasium.vector.AutoresetMode: without it "
-            f"the step that resets an environment cannot be told from a transition"
-        ) from None
-
-
-def _last_of_episode(observations: Any, infos: dict[str, Any], done: np.ndarray) -> tuple[Any, dict[str, Any]]:
-    """Observations and infos of the transition, where the environments have replaced them by the next episode's."""
-    if "final_obs" not in infos:
-        raise ValueError("an episode ended in autoreset mode SAME_STEP, but infos['final_obs'] is missing")
-    final = infos["final_obs"]
-    rows = {i: take(final, i) for i in np.flatnonzero(done).tolist()}
-    own = {key: value for key, value in infos.items() if key.lstrip("_") not in {"final_obs", "final_info"}}
-    return with_rows(observations, rows), _merged_infos(own, infos.get("final_info") or {}, done)
-
-
-def _merged_infos(reset: Mapping[str, Any], final: Mapping[str, Any], done: np.ndarray) -> dict[str, Any]:
-    """`final` for the environments in `done`, `reset` for the others, masks included."""
-    merged = {}
-    for key in {**reset, **final}:
-        if key.startswith("_"):
-            continue
-        there = reset.get(f"_{key}", np.ones_like(done)) if key in reset else np.zeros_like(done)
-        ended = final.get(f"_{key}", done) if key in final else np.zeros_like(done)
-        values = [part[key] for part in (reset, final) if key in part]
-        if all(isinstance(value, Mapping) for value in values):
-            merged[key] = _merged_infos(reset.get(key, {}), final.get(key, {}), done)
-        elif len(values) == 1:
-            merged[key] = values[0]
-        else:
-            merged[key] = with_rows(values[0], {i: values[1][i] for i in np.flatnonzero(done & ended).tolist()})
-        merged[f"_{key}"] = np.where(done, ended, there)
-    return merged
 
 
 def _rows_of(step: Step, rows: np.ndarray, count: int) -> Step:

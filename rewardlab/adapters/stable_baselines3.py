@@ -20,6 +20,8 @@ except ModuleNotFoundError as error:
         "rewardlab.adapters.stable_baselines3 needs Stable-Baselines3: pip install 'rewardlab[sb3]'", name=error.name
     ) from error
 
+from rewardlab.adapters.episode_ends import vec_env_ends
+from rewardlab.adapters.shaping_stable_baselines3 import DiscountCheck, VecPotentialShaping
 from rewardlab.adapters.step_signals import (
     RAW,
     Signal,
@@ -28,11 +30,18 @@ from rewardlab.adapters.step_signals import (
     each_environment,
     refuse_nested,
     snapshot,
-    with_rows,
 )
 from rewardlab.transforms import Pipeline
 
-__all__ = ["RewardStages", "Signal", "Step", "VecRewardPipeline", "each_environment"]
+__all__ = [
+    "DiscountCheck",
+    "RewardStages",
+    "Signal",
+    "Step",
+    "VecPotentialShaping",
+    "VecRewardPipeline",
+    "each_environment",
+]
 
 _PIPELINE_FILE, _STATE_FILE = "pipeline.toml", "state.json"
 _LONGEST_CONSOLE_KEY = 36  # the console cuts longer keys, and training dies when two are cut to the same
@@ -126,7 +135,7 @@ class VecRewardPipeline(VecEnvWrapper):
         observations, raw, dones, infos = self.venv.step_wait()
         infos = list(infos)  # SubprocVecEnv hands over a tuple
         refuse_nested(infos[0])
-        end = _last_of_episode(observations, dones, infos) if True in dones.tolist() else (observations, dones, dones)
+        end = vec_env_ends(observations, dones, infos) if True in dones.tolist() else (observations, dones, dones)
         step = Step(self._observations, self._actions, raw, *end, infos, self._environments)
         rewards, self.stages = self._rewards(step, update=self.training)
         self._observations = snapshot(observations)
@@ -231,22 +240,6 @@ _OUTSIDE_VEC_NORMALIZE = (
     "that VecNormalize itself received and never see the pipeline's. Wrap the other way round, "
     "VecNormalize(VecRewardPipeline(venv, ...)); PPO and A2C work either way."
 )
-
-
-def _last_of_episode(
-    observations: Any, dones: np.ndarray, infos: list[dict[str, Any]]
-) -> tuple[Any, np.ndarray, np.ndarray]:
-    """The observations that the step led to, and where it terminated or was truncated."""
-    truncated, rows = np.zeros(len(dones), dtype=bool), {}
-    for i in np.flatnonzero(dones).tolist():
-        if "terminal_observation" not in infos[i]:
-            raise ValueError(
-                f"environment {i} ended its episode, but infos[{i}] has no 'terminal_observation': what the step led "
-                f"to is lost, and signals of it would see the next episode"
-            )
-        rows[i] = infos[i]["terminal_observation"]
-        truncated[i] = infos[i].get("TimeLimit.truncated", False)
-    return with_rows(observations, rows), dones & ~truncated, truncated
 
 
 def _with_raw(infos: list[dict[str, Any]], raw: np.ndarray) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """What the adapters for environments share: a step, functions of a step, and their way through a pipeline."""
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,10 +8,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from rewardlab.arrays import is_array, to_numpy
+from rewardlab.observations import snapshot, take, with_rows
 from rewardlab.transforms import Pipeline
 
 __all__ = [
+    "COMBINED",
     "RAW",
+    "SHAPING",
     "Signal",
     "SignalPipeline",
     "Step",
@@ -24,6 +26,8 @@ __all__ = [
 ]
 
 RAW = "reward/raw"  # the key of the environment's own reward in `info`
+SHAPING = "reward/shaping"  # of what potential shaping adds to it
+COMBINED = "reward/combined"  # of the reward handed on
 
 
 @dataclass(slots=True)  # not frozen: that would triple the time it takes to make one
@@ -136,42 +140,15 @@ class SignalPipeline:
 
 def refuse_nested(info: Mapping[str, Any]) -> None:
     """Refuse to overwrite the record that another reward pipeline, inside this one, has made of the raw reward."""
+    if SHAPING in info:
+        raise ValueError(
+            "potential shaping is inside this reward pipeline, and what a pipeline makes of rewards leaves nothing of "
+            "its guarantee; wrap the other way round, PotentialShaping(RewardPipeline(env, ...), ...)"
+        )
     if RAW in info:
         raise ValueError(
             f"info holds {RAW!r} already, from a reward pipeline inside this one; give one pipeline all the signals"
         )
-
-
-def snapshot(observation: Any) -> Any:
-    """A copy that later steps cannot change: some environments write every observation into the same memory."""
-    return observation.copy() if isinstance(observation, np.ndarray) else copy.deepcopy(observation)
-
-
-def take(batch: Any, index: int | np.ndarray) -> Any:
-    """The rows `index` of every array in a batch of observations or actions, in dicts and tuples too."""
-    if isinstance(batch, Mapping):
-        return {key: take(value, index) for key, value in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(take(value, index) for value in batch)
-    if isinstance(batch, list):
-        return np.asarray(batch)[index]
-    if is_array(batch):
-        return batch[index]
-    raise TypeError(
-        f"a batch of observations or actions holds {type(batch).__name__}, expected arrays with one row each"
-    )
-
-
-def with_rows(batch: Any, rows: Mapping[int, Any]) -> Any:
-    """A copy of a batch of observations in which row i is `rows[i]`."""
-    if isinstance(batch, Mapping):
-        return {key: with_rows(value, {i: row[key] for i, row in rows.items()}) for key, value in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(with_rows(value, {i: row[at] for i, row in rows.items()}) for at, value in enumerate(batch))
-    changed = batch.copy()
-    for i, row in rows.items():
-        changed[i] = row
-    return changed
 
 
 def _one(step: Step, index: int) -> Step:
