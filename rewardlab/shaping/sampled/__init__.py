@@ -1,0 +1,1 @@
+"""BARFI and its relatives on sampled episodes: torch policies, blends that learn, any gymnasium environment."""
