@@ -94,7 +94,7 @@ CLAIMS = (
         threshold="mean unshaped return of 20 greedy episodes higher by at least 20, interval over seeds above 0 "
         "(refuted with the interval below 0)",
         published="",
-        limits="Settings chosen for a short run, on two trial seeds and with shaping in mind; without it DQN needs some "
+        limits="Settings chosen for a short run, on two trial seeds, with shaping in mind; without it DQN needs some "
         "100,000 steps and would be tuned otherwise.",
     ),
 )

@@ -1,6 +1,6 @@
 """Which paper is implemented where, which figures test it, and which notebook explains it."""
 
-from rewardlab.catalogue import audit, distance, process, scoring, transforms
+from rewardlab.catalogue import audit, distance, process, scoring, shaping, transforms
 from rewardlab.catalogue.paper import Paper
 
 __all__ = ["PAPERS", "Paper"]
@@ -9,6 +9,7 @@ PAPERS: tuple[Paper, ...] = (
     *distance.PAPERS,
     *transforms.PAPERS,
     *process.PAPERS,
+    *shaping.PAPERS,
     *audit.PAPERS,
     *scoring.PAPERS,
 )
