@@ -8,10 +8,18 @@ import json
 
 import numpy as np
 import torch
+from gymnasium.vector import SyncVectorEnv
+from gymnasium.wrappers import Autoreset
 
 from rewardlab import distance as d
 from rewardlab import exact as e
+from rewardlab import shaping as s
+from rewardlab.adapters.advice_gymnasium import LookBackAdvice
+from rewardlab.adapters.auxiliary_rewards import AuxiliaryRewards
+from rewardlab.adapters.gymnasium import PotentialShaping, VectorPotentialShaping
+from rewardlab.adapters.shaping_check import check_shaping
 from rewardlab.exact import FiniteMDP
+from tests.adapters.worlds import Corridor
 
 one = FiniteMDP.random(4, 3, rng=0)
 ends = FiniteMDP.random(4, 3, rng=0, episodic=True)  # state 2 ends the episode
@@ -26,6 +34,41 @@ def but(array, index, value):
     array = np.array(array)
     array[index] = value
     return array
+
+
+# shaping: tables of actions, an episode's potentials, a corridor that begins at observation [0.]
+primary, auxiliary = reward[..., 0], reward[..., 1]
+pairs, potentials = np.zeros((4, 3)), np.array([1.0, 2.0, 4.0])
+blend = s.scalar_blend(one, primary, auxiliary)
+
+
+def flat(observation):
+    """A potential that guides nowhere."""
+    return 0.0
+
+
+class ThreeAtOnce:
+    """A potential that answers for three, however many are asked about."""
+
+    __call__, batch = staticmethod(flat), staticmethod(lambda observations: np.zeros(3))
+
+
+def shaped(potential, discount=0.9, **options):
+    return PotentialShaping(Corridor(9), potential, discount, **options)
+
+
+def shaped_vector(potential, discount=0.9):
+    return VectorPotentialShaping(SyncVectorEnv([Corridor] * 2), potential, discount)
+
+
+def stepped(env):
+    """The first step of an episode."""
+    env.reset(seed=0)
+    return env.step(0)
+
+
+def advised_by(returned):
+    return stepped(AuxiliaryRewards(Corridor(9), {"upright": lambda step: returned}))
 
 
 transition = one.transition
@@ -169,6 +212,89 @@ CASES = {
     "minimal potential: reward": lambda: d.minimal_potential(one, reward[:2], "1"),
     "compare_all: canonicaliser": lambda: d.compare_all(one, reward, reward, canonicalisers=["val", "x"]),
     "compare_all: reward": lambda: d.compare_all(one, but(reward, (0, 0, 0), np.nan), reward),
+    # shaping of episodes
+    "shaping: discount": lambda: s.shape_episode(potentials, discount=1.01, ended=True),
+    "shaping: unknown discount": lambda: s.telescoped(potentials, discount=np.nan, ended=True),
+    "shaping: discount as text": lambda: s.shape_episode(potentials, discount="0.9", ended=True),
+    "shaping: the end is not told": lambda: s.shape_episode(potentials, discount=0.9, ended=None),
+    "shaping: ends of other episodes": lambda: s.shape_episode(potentials, discount=0.9, ended=np.zeros(3, bool)),
+    "shaping: mask": lambda: s.shape_episode(potentials, discount=0.9, ended=True, mask=np.ones(3, bool)),
+    "shaping: mask with a gap": lambda: s.shape_episode(potentials, discount=0.9, ended=True, mask=np.arange(2) == 1),
+    "shaping: nan": lambda: s.shape_episode(but(potentials, 1, np.nan), discount=0.9, ended=True),
+    "shaping: no states": lambda: s.shape_episode(potentials[:0], discount=0.9, ended=True),
+    "look-ahead: discount": lambda: s.look_ahead_advice(potentials, discount=-0.5, ended=True),
+    "look-back: discount": lambda: s.look_back_advice(potentials, discount=0.0, ended=True),
+    "advised: actions": lambda: s.advised_action_values(pairs, np.zeros((4, 2))),
+    "advised: weight": lambda: s.explicit_action_values(pairs, pairs, weight=1.5),
+    "advice: shape": lambda: s.advice_fixed_point(one, reward, auxiliary[:3]),
+    # shaping of environments
+    "wrapper: discount": lambda: shaped(flat, 1.01),
+    "wrapper: unknown discount": lambda: shaped(flat, np.nan),
+    "wrapper: discount of a vector": lambda: shaped_vector(flat, -0.1),
+    "wrapper: rule at cuts": lambda: shaped(flat, on_truncation="drop"),
+    "wrapper: no function": lambda: shaped(potentials),
+    "wrapper: nan": lambda: shaped(lambda observation: np.nan).reset(),
+    "wrapper: infinite on arrival": lambda: stepped(shaped(lambda seen: np.inf if seen[0] else 0.0)),
+    "wrapper: the observation itself": lambda: shaped(lambda observation: observation).reset(),
+    "wrapper: nothing": lambda: shaped(lambda observation: None).reset(),
+    "wrapper: nan in a vector": lambda: shaped_vector(lambda observation: np.nan).reset(),
+    "wrapper: batch": lambda: shaped_vector(ThreeAtOnce()).reset(),
+    "wrapper: twice": lambda: stepped(PotentialShaping(shaped(flat), flat, 0.9)),
+    "wrapper: no reset": lambda: shaped(flat).step(0),
+    "wrapper: automatic resets": lambda: PotentialShaping(Autoreset(Corridor()), flat, 0.9),
+    "wrapper: advice at discount 0": lambda: LookBackAdvice(Corridor(), lambda observation, action: 0.0, 0.0),
+    "wrapper: advice nan": lambda: stepped(LookBackAdvice(Corridor(), lambda observation, action: np.nan, 0.9)),
+    "wrapper: advice for each action": lambda: stepped(LookBackAdvice(Corridor(), lambda seen, _: np.zeros(2), 0.9)),
+    "table: nan": lambda: s.TablePotential(np.array([0.0, np.nan])),
+    "table: shape": lambda: s.TablePotential(pairs),
+    "table: state": lambda: s.TablePotential(np.zeros(4))(4),
+    "table: observation": lambda: s.TablePotential(np.zeros(4))(np.zeros(1)),
+    "learned: shape": lambda: s.LearnedPotential(lambda seen: np.zeros((1, 2)), frozen=False)(np.zeros(4)),
+    "learned: length": lambda: s.LearnedPotential(lambda seen: np.zeros(3), frozen=False).batch(pairs),
+    "distance: goal": lambda: s.DistancePotential([np.nan]),
+    "distance: entries": lambda: s.DistancePotential([0.0, 0.0])(np.zeros(1)),
+    "optimal values: many worlds": lambda: s.optimal_value_potential(many, reward),
+    "check: discount": lambda: check_shaping(Corridor(), lambda env: PotentialShaping(env, flat, 0.9), 1.01),
+    "check: no potential": lambda: check_shaping(Corridor(), lambda env: env, 0.9),
+    "check: wrapper": lambda: check_shaping(Corridor(), Corridor(), 0.9),
+    "check: environment": lambda: check_shaping(one, lambda env: env, 0.9),
+    "auxiliary: length": lambda: advised_by(np.zeros(2)),
+    "auxiliary: list": lambda: advised_by([1.0]),
+    "auxiliary: nan": lambda: advised_by(np.nan),
+    "auxiliary: nothing": lambda: advised_by(None),
+    "auxiliary: no names": lambda: AuxiliaryRewards(Corridor(), [flat]),
+    # blends and hyper-gradients
+    "blend: length of auxiliary": lambda: s.scalar_blend(one, primary, auxiliary[:3]),
+    "blend: nan in the second": lambda: s.scalar_blend(one, primary, auxiliary, but(auxiliary, (1, 2), np.nan)),
+    "blend: no auxiliary": lambda: s.scalar_blend(one, primary),
+    "blend: many at once": lambda: s.per_state_blend(one, primary, np.stack([auxiliary] * 2)),
+    "blend: features": lambda: s.feature_blend(one, primary, auxiliary, features=np.zeros((3, 2))),
+    "blend: weights": lambda: blend.reward(np.zeros(2)),
+    "blend: weight nan": lambda: blend.reward(np.full(1, np.nan)),
+    "blend: components": lambda: s.RewardBlend(primary, auxiliary),
+    "hypergradient: blended": lambda: s.reward_hypergradient(one, auxiliary[:3], primary, 0.1),
+    "hypergradient: primary": lambda: s.reward_hypergradient(one, auxiliary, but(primary, (0, 0), np.nan), 0.1),
+    "hypergradient: temperature": lambda: s.reward_hypergradient(one, auxiliary, primary, 0.0),
+    "hypergradient: inner discount": lambda: s.bilevel_gradient(one, auxiliary, primary, 0.1, 1.5),
+    "hypergradient: inner discount 1 without end": lambda: s.bilevel_gradient(one, auxiliary, primary, 0.1, 1.0),
+    "hypergradient: directions": lambda: s.forward_hypergradient(one, primary, primary, 0.1, directions=pairs),
+    "optimiser: many worlds": lambda: s.optimise_blend(many, blend, primary),
+    "optimiser: many rewards": lambda: s.optimise_blend(one, blend, np.stack([primary] * 2)),
+    "optimiser: another world": lambda: s.optimise_blend(FiniteMDP.random(5, 3, rng=0), blend, np.zeros((5, 3))),
+    "optimiser: weights": lambda: s.optimise_blend(one, blend, primary, weights=np.zeros(3)),
+    "optimiser: inner discount": lambda: s.optimise_blend(one, blend, primary, inner_discount=1.5),
+    "implicit: curvature": lambda: s.implicit_hypergradient(one, primary, primary, pairs, curvature="hessian"),
+    "implicit: logits": lambda: s.implicit_hypergradient(one, primary, primary, pairs[:3], temperature=0.1),
+    "unrolled: steps": lambda: s.unrolled_hypergradient(one, primary, primary, steps=-1, learning_rate=0.1),
+    # tabular learners
+    "q-learning: potential": lambda: s.q_learning(one, reward, episodes=1, max_steps=5, potential=np.zeros(3)),
+    "q-learning: discount": lambda: s.q_learning(one, reward, episodes=1, max_steps=5, shaping_discount=1.5),
+    "sarsa: advice": lambda: s.advised_sarsa(
+        one, reward, {"taught": s.AdvisedLearner("dynamic", auxiliary[:3])}, runs=1, episodes=1, max_steps=2, rng=0
+    ),
+    "barfi: auxiliary": lambda: s.tabular_barfi(one, primary, auxiliary[:3], [s.Arm("blend")]),
+    "barfi: auxiliary of other arms": lambda: s.tabular_barfi(one, primary, reward.T[..., :3], [s.Arm("blend")] * 2),
+    "barfi: potential": lambda: s.tabular_barfi(one, primary, auxiliary, [s.Arm("potential")], potential=np.zeros(3)),
 }
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 NORMS = "'1', '2', 'inf', 'weighted_1', 'weighted_2', 'weighted_inf'"
@@ -119,7 +120,8 @@ EXPECTED = {
     "policy: other library": (TypeError, f"policy {USE_ONE_LIBRARY}"),
     "potential: terminal": (
         ValueError,
-        "potential of terminal state 2 is not 0, so episodes of different lengths would be paid differently",
+        "potential of terminal state 2 is not 0, so episodes of different lengths would be paid differently; set it to "
+        "0 there",
     ),
     "potential: shape": (ValueError, "potential has shape (3,), expected (*batch, 4)"),
     "potential: nan": (ValueError, f"potential[2] is nan, {NOT_FINITE}"),
@@ -187,6 +189,167 @@ EXPECTED = {
     ),
     "compare_all: canonicaliser": (ValueError, f"canonicalisers[1] is 'x', expected one of {FORMS}"),
     "compare_all: reward": (ValueError, f"reward_a[0, 0, 0] is nan, {NOT_FINITE}"),
+    # shaping of episodes
+    "shaping: discount": (ValueError, "discount is 1.01, expected a number in [0, 1]"),
+    "shaping: unknown discount": (ValueError, "discount is nan, expected a number in [0, 1]"),
+    "shaping: discount as text": (TypeError, "discount: expected a number, got str"),
+    "shaping: the end is not told": (TypeError, "ended: expected True, False or a boolean array, got NoneType"),
+    "shaping: ends of other episodes": (ValueError, "ended has shape (3,), expected (): one for each episode"),
+    "shaping: mask": (ValueError, "mask has shape (3,), expected (2,): one entry a step, one less than potentials"),
+    "shaping: mask with a gap": (
+        ValueError,
+        "mask[1] is True after a False, expected the steps first and padding after them",
+    ),
+    "shaping: nan": (ValueError, f"potentials[1] is nan, {NOT_FINITE}"),
+    "shaping: no states": (
+        ValueError,
+        "potentials has shape (0,), expected (*batch, steps + 1): one for each state, the last one included",
+    ),
+    "look-ahead: discount": (ValueError, "discount is -0.5, expected a number in [0, 1]"),
+    "look-back: discount": (ValueError, "discount is 0.0, expected a number in (0, 1]"),
+    "advised: actions": (
+        ValueError,
+        "action_values and advice have shapes (4, 3) and (4, 2), expected the same number of actions in both",
+    ),
+    "advised: weight": (ValueError, "weight is 1.5, expected a number in [0, 1]"),
+    "advice: shape": (ValueError, "advice has shape (3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)"),
+    # shaping of environments
+    "wrapper: discount": (ValueError, "discount is 1.01, expected a number in [0, 1]"),
+    "wrapper: unknown discount": (ValueError, "discount is nan, expected a number in [0, 1]"),
+    "wrapper: discount of a vector": (ValueError, "discount is -0.1, expected a number in [0, 1]"),
+    "wrapper: rule at cuts": (ValueError, "on_truncation is 'drop', expected one of 'keep', 'zero'"),
+    "wrapper: no function": (TypeError, "potential: expected a function of an observation, got ndarray"),
+    "wrapper: nan": (ValueError, "the potential of observation array([0.]) is nan, expected a finite number"),
+    "wrapper: infinite on arrival": (
+        ValueError,
+        "the potential of observation array([0.1]) is inf, expected a finite number",
+    ),
+    "wrapper: the observation itself": (
+        ValueError,
+        "the potential of observation array([0.]) has shape (1,), expected one number",
+    ),
+    "wrapper: nothing": (TypeError, "the potential of observation array([0.]) is NoneType, expected a number"),
+    "wrapper: nan in a vector": (
+        ValueError,
+        "the potential of observation array([0.]) is nan, expected a finite number (environment 0)",
+    ),
+    "wrapper: batch": (
+        ValueError,
+        "the potential's batch returned shape (3,) of float64 for 2 observations, expected (2,) numbers",
+    ),
+    "wrapper: twice": (
+        ValueError,
+        "info holds 'reward/shaping' already, from potential shaping inside this one; use one, with the "
+        "sum of the potentials",
+    ),
+    "wrapper: no reset": (gymnasium.error.ResetNeeded, "PotentialShaping: call reset before the first step"),
+    "wrapper: automatic resets": (
+        ValueError,
+        "inside Autoreset the steps that only reset cannot be told from transitions; wrap the other way "
+        "round: Autoreset(PotentialShaping(env, ...))",
+    ),
+    "wrapper: advice at discount 0": (ValueError, "discount is 0.0, expected a number in (0, 1]"),
+    "wrapper: advice nan": (
+        ValueError,
+        "the potential of observation array([0.]) and action 0 is nan, expected a finite number",
+    ),
+    "wrapper: advice for each action": (
+        ValueError,
+        "the potential of observation array([0.]) has shape (2,), expected one number",
+    ),
+    "table: nan": (ValueError, f"values[1] is nan, {NOT_FINITE}"),
+    "table: shape": (ValueError, "values has shape (4, 3), expected (S,): one potential for each state"),
+    "table: state": (ValueError, "observation 4 is outside the table of 4 states"),
+    "table: observation": (
+        TypeError,
+        "observation array([0.]) is no state's number, as TablePotential needs; give a function of the "
+        "observation instead",
+    ),
+    "learned: shape": (
+        ValueError,
+        "predict returned shape (1, 2) of float64 for 1 observations, expected (1,) or (1, 1) numbers",
+    ),
+    "learned: length": (
+        ValueError,
+        "predict returned shape (3,) of float64 for 4 observations, expected (4,) or (4, 1) numbers",
+    ),
+    "distance: goal": (ValueError, f"goal[0] is nan, {NOT_FINITE}"),
+    "distance: entries": (
+        ValueError,
+        "observation array([0.]) has 1 entries, the goal 2; say by `indices` which of them hold the place",
+    ),
+    "optimal values: many worlds": (ValueError, "the worlds and rewards have batch shape (2,), expected one of each"),
+    "check: discount": (ValueError, "discount is 1.01, expected a number in [0, 1]"),
+    "check: no potential": (
+        TypeError,
+        "potential: none is given, and no wrapper says one of a state, as PotentialShaping does; give potential=... "
+        "(advice on actions, as of LookBackAdvice, is no potential of a state and cannot be checked so)",
+    ),
+    "check: wrapper": (TypeError, "wrapper: expected a function of an environment, got Corridor"),
+    "check: environment": (
+        TypeError,
+        "env: expected a gymnasium environment, a vector of them, a Stable-Baselines3 vector, or a "
+        "function that makes one, got FiniteMDP",
+    ),
+    "auxiliary: length": (
+        ValueError,
+        "auxiliary reward 'upright' returned shape (2,) at step 0 of the episode, expected one finite number",
+    ),
+    "auxiliary: list": (
+        ValueError,
+        "auxiliary reward 'upright' returned [1.0] at step 0 of the episode, expected one finite number",
+    ),
+    "auxiliary: nan": (
+        ValueError,
+        "auxiliary reward 'upright' returned nan at step 0 of the episode, expected one finite number",
+    ),
+    "auxiliary: nothing": (
+        ValueError,
+        "auxiliary reward 'upright' returned None at step 0 of the episode, expected one finite number",
+    ),
+    "auxiliary: no names": (TypeError, "functions: expected a mapping of names to functions, got list"),
+    # blends and hyper-gradients
+    "blend: length of auxiliary": (
+        ValueError,
+        "auxiliary 0 has shape (3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)",
+    ),
+    "blend: nan in the second": (ValueError, f"auxiliary 1[1, 2] is nan, {NOT_FINITE}"),
+    "blend: no auxiliary": (ValueError, "no auxiliary reward came, expected at least one"),
+    "blend: many at once": (ValueError, "auxiliary 0 has batch shape (2,), expected one reward"),
+    "blend: features": (ValueError, "features has shape (3, 2), expected (4, F) with F at least 1"),
+    "blend: weights": (ValueError, "weights has shape (2,), expected (*batch, 1): one a component"),
+    "blend: weight nan": (ValueError, f"weights[0] is nan, {NOT_FINITE}"),
+    "blend: components": (ValueError, "components has shape (4, 3), expected (K, 4, 3) with K at least 1"),
+    "hypergradient: blended": (ValueError, "blended has shape (3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)"),
+    "hypergradient: primary": (ValueError, f"primary[0, 0] is nan, {NOT_FINITE}"),
+    "hypergradient: temperature": (ValueError, "temperature is 0.0, expected a number in (0, inf)"),
+    "hypergradient: inner discount": (ValueError, "inner_discount is 1.5, expected a number in [0, 1]"),
+    "hypergradient: inner discount 1 without end": (ValueError, NO_END),
+    "hypergradient: directions": (
+        ValueError,
+        "directions has shape (4, 3) in a world of batch shape (), expected (K, 4, 3) and no batch",
+    ),
+    "optimiser: many worlds": (ValueError, "mdp has batch shape (2,), expected one world"),
+    "optimiser: many rewards": (ValueError, "primary has batch shape (2,), expected one reward"),
+    "optimiser: another world": (ValueError, "blend is of rewards of shape (4, 3), expected (5, 3)"),
+    "optimiser: weights": (ValueError, "weights has shape (3,), expected (*batch, 1): one a component"),
+    "optimiser: inner discount": (ValueError, "inner_discount is 1.5, expected a number in [0, 1]"),
+    "implicit: curvature": (
+        ValueError,
+        "curvature is 'hessian', expected one of 'exact', 'fisher', 'first_order', 'neumann', 'surrogate'",
+    ),
+    "implicit: logits": (ValueError, "logits has shape (3, 3), expected (*batch, 4, 3)"),
+    "unrolled: steps": (ValueError, "steps is -1, expected a whole number in [0, inf)"),
+    # tabular learners
+    "q-learning: potential": (ValueError, "potential has shape (3,), expected (*arms, 4)"),
+    "q-learning: discount": (ValueError, "shaping_discount is 1.5, expected numbers in [0, 1]"),
+    "sarsa: advice": (ValueError, "advice of 'taught' has shape (3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)"),
+    "barfi: auxiliary": (ValueError, "auxiliary has shape (3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)"),
+    "barfi: auxiliary of other arms": (
+        ValueError,
+        "auxiliary has shape (4, 3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)",
+    ),
+    "barfi: potential": (ValueError, "potential has shape (3,), expected (4,) or (arms, 4)"),
 }
 
 

@@ -1,7 +1,10 @@
 """Rewards plugged into the trainers people use: thin layers, one module a framework, loaded when first used.
 
-gymnasium: `RewardPipeline` for one environment, `VectorRewardPipeline` for a vector of them.
-stable_baselines3: `VecRewardPipeline`, and `RewardStages`, which logs every stage of the reward.
+gymnasium: `RewardPipeline` for one environment, `VectorRewardPipeline` for a vector of them; `PotentialShaping` and
+    `VectorPotentialShaping` likewise. shaping_check: `check_shaping` proves of any wrapper that it shapes as it should.
+    advice_gymnasium: advice on actions. auxiliary_rewards: heuristics beside the reward, for blends that learn.
+stable_baselines3: `VecRewardPipeline`, and `RewardStages`, which logs every stage of the reward; `VecPotentialShaping`,
+    and `DiscountCheck`, which compares it with the learner.
 trl, verl, openrlhf: the same pipeline as the reward path of a language model's trainer.
 trl_steps: TRL's GRPO with an advantage for every step of a completion.
 samples, completion_steps: what those share: scores of completions and their groups; steps of a text and their tokens.
@@ -13,7 +16,19 @@ Importing this package imports none of the frameworks; naming a module does, as 
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ["completion_steps", "gymnasium", "openrlhf", "samples", "stable_baselines3", "trl", "trl_steps", "verl"]
+__all__ = [
+    "advice_gymnasium",
+    "auxiliary_rewards",
+    "completion_steps",
+    "gymnasium",
+    "openrlhf",
+    "samples",
+    "shaping_check",
+    "stable_baselines3",
+    "trl",
+    "trl_steps",
+    "verl",
+]
 _MODULES = frozenset(__all__)
 
 

@@ -183,5 +183,8 @@ def _potential_of(wrapped: Any, potential: Potential | None) -> Callable[[Any], 
             potential, scale = shaping.potential, shaping.scale
         wrapped = vars(wrapped).get("env", vars(wrapped).get("venv"))
     if not callable(potential):
-        raise TypeError("potential: none is given, and the wrapper is none of this package's that would say it")
+        raise TypeError(
+            "potential: none is given, and no wrapper says one of a state, as PotentialShaping does; give "
+            "potential=... (advice on actions, as of LookBackAdvice, is no potential of a state and cannot be checked so)"
+        )
     return lambda observation: scale * one_number(potential(observation), observation)

@@ -65,6 +65,9 @@ class SamePolicyOrder(NamedTuple):
     trivial_b: bool
     witness: OrderWitness | None
 
+    def __bool__(self) -> bool:
+        return self.same
+
 
 class OptimalityWitness(NamedTuple):
     """A policy that is optimal for one reward and not for the other.
@@ -100,6 +103,9 @@ class SameOptimalPolicies(NamedTuple):
     optimal_b: Bool[Array, "s a"]
     differing: Bool[Array, " s"]
     witness: OptimalityWitness | None
+
+    def __bool__(self) -> bool:
+        return self.same
 
 
 class Directions(NamedTuple):

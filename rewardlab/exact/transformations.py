@@ -38,7 +38,8 @@ def potential_shaping(mdp: FiniteMDP, potential: Float[Array, "*#potentials s"])
     if bool(xp.any(wrong)):
         state = int(np.argwhere(to_numpy(wrong))[0][-1])
         raise ValueError(
-            f"potential of terminal state {state} is not 0, so episodes of different lengths would be paid differently"
+            f"potential of terminal state {state} is not 0, so episodes of different lengths would be paid "
+            f"differently; set it to 0 there"
         )
     shaping = shaping_term(mdp, potential)
     return xp.broadcast_to(shaping, (*shaping.shape[:-2], mdp.actions, mdp.states))

@@ -30,7 +30,8 @@ class AdvisedLearner:
         method: `plain` learns from the reward alone. `added` from reward plus advice. `dynamic` from the reward and
             look-ahead advice by a potential that it learns beside (dynamic potential-based advice), and acts as
             published, on its values plus the potential it started with, which is 0. `dynamic_corrected` acts on its
-            values plus the present potential. `explicit` learns from the reward alone and acts on its values less
+            values plus the present potential: right at the fixed point, and no remedy on the way to it, where the
+            potential moves faster than the values. `explicit` learns from the reward alone and acts on its values less
             the weighted potential (policy-invariant explicit shaping).
         advice: The advice as a reward, `(S, A, S)` or `(S, A)`; None for `plain`.
         decay: Episodes until explicit advice is silent; for `explicit` only.

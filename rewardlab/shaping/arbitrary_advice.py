@@ -23,7 +23,8 @@ class AdviceFixedPoint(NamedTuple):
         expected_shaping: What look-ahead advice with this potential pays on average: the advice itself.
         learned: Action values of the reward with that shaping: those of reward plus advice. Greedy actions on them
             follow bad advice.
-        corrected: The same with the potential added again: the action values of the reward alone.
+        corrected: The same with the potential added again: the action values of the reward alone. True here, at the
+            fixed point; learners that are not there yet can be driven off the goal by it.
     """
 
     potential: Float[Array, "*batch s a"]

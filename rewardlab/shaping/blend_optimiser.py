@@ -49,7 +49,7 @@ class BlendResult:
         inner_discount: The agent's discount, learned or given.
         primary_return: What the agent earns by the primary reward.
         inner: The agent's policy and values.
-        converged: Whether the ascent came to rest at the final temperature.
+        converged: Whether the ascent came to rest at the final temperature; at a maximum, not at the highest.
         path: Where it went.
     """
 
@@ -81,6 +81,8 @@ def optimise_blend(
     Three things make it work. The step is normalised, as the gradient is nearly 0 wherever the agent is nearly
     deterministic, also on the wrong reward. The temperature falls in stages, as at a low one the return is a cliff
     between plateaus. And large weights are penalised, as ever larger weights against bad advice earn ever less more.
+    With two weights or more there can be several maxima, and it ends in one of them; but never below no trust at all:
+    where it would, it starts once more from there, at the last temperature.
 
     Args:
         mdp: World, without batch dimensions.
@@ -107,7 +109,7 @@ def optimise_blend(
         their code has norms.
     """
     problem = _Problem(mdp, blend, primary, penalty, discount_penalty, learn_discount)
-    point = problem.start(weights, inner_discount)
+    point = first = problem.start(weights, inner_discount)
     temperatures = _temperatures(temperature, start_temperature, stages)
     check_scalar("tolerance", tolerance, low=0, open_low=True)
     visited, converged = [], False
@@ -117,6 +119,10 @@ def optimise_blend(
         stage, converged = _ascend(problem, point, current, rest)
         visited += stage
         point = stage[-1].point
+    no_trust = np.concatenate([np.zeros(blend.size), first[blend.size :]])
+    if problem.at(no_trust, temperatures[-1]).objective > visited[-1].objective:
+        stage, converged = _ascend(problem, no_trust, temperatures[-1], tolerance)
+        visited += stage
     return problem.result(visited, converged)
 
 
@@ -190,6 +196,13 @@ class _Problem:
     learn_discount: bool
 
     def __post_init__(self) -> None:
+        if self.mdp.batch_shape:
+            raise ValueError(f"mdp has batch shape {self.mdp.batch_shape}, expected one world")
+        meant = tuple(self.mdp.state_action_reward(self.primary, "primary").shape)
+        if len(meant) != 2:
+            raise ValueError(f"primary has batch shape {meant[:-2]}, expected one reward")
+        if tuple(self.blend.base.shape) != meant:
+            raise ValueError(f"blend is of rewards of shape {tuple(self.blend.base.shape)}, expected {meant}")
         check_scalar("penalty", self.penalty, low=0)
         check_scalar("discount_penalty", self.discount_penalty, low=0)
         if self.discount_penalty and not self.learn_discount:
@@ -200,6 +213,8 @@ class _Problem:
     def start(self, weights: Array | None, inner_discount: float | None) -> np.ndarray:
         """The first point: weights, then the logit of the discount."""
         given = np.zeros(self.blend.size) if weights is None else to_numpy(self.blend.checked_weights(weights))
+        if given.ndim != 1:
+            raise ValueError(f"weights has shape {given.shape}, expected ({self.blend.size},): one place to start")
         discount = float(self.mdp.discount) if inner_discount is None else inner_discount
         check_scalar("inner_discount", discount, low=0, high=1)
         if self.learn_discount and not 0 < discount < 1:

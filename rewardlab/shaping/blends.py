@@ -46,21 +46,22 @@ class RewardBlend:
         """Number of weights K."""
         return self.components.shape[0]
 
-    def reward(self, weights: Float[Array, " k"]) -> Float[Array, "s a"]:
-        """The blended reward at some weights, `(S, A)`.
+    def reward(self, weights: Float[Array, "*batch k"]) -> Float[Array, "*batch s a"]:
+        """The blended reward at some weights, `(*batch, S, A)`.
 
         Raises:
             TypeError, ValueError: If the weights are not one finite number a component.
         """
-        xp = array_namespace(self.base)
         weights = self.checked_weights(weights)
-        return self.base + xp.tensordot(weights, self.components, axes=1)
+        return self.base + array_namespace(self.base).tensordot(weights, self.components, axes=1)
 
-    def checked_weights(self, weights: Float[Array, " k"]) -> Float[Array, " k"]:
+    def checked_weights(self, weights: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
         """The weights in float64, if they are one finite number a component."""
         weights = as_float64(check_finite("weights", check_array("weights", weights, like=self.base)))
-        if tuple(weights.shape) != (self.size,):
-            raise ValueError(f"weights has shape {tuple(weights.shape)}, expected ({self.size},): one a component")
+        if tuple(weights.shape[-1:]) != (self.size,):
+            raise ValueError(
+                f"weights has shape {tuple(weights.shape)}, expected (*batch, {self.size}): one a component"
+            )
         return weights
 
     def project(self, gradient: Float[Array, "s a"]) -> Float[Array, " k"]:
@@ -133,6 +134,11 @@ def _tables(mdp: FiniteMDP, primary: Reward, auxiliary: tuple[Reward, ...]) -> t
     if not auxiliary:
         raise ValueError("no auxiliary reward came, expected at least one")
     xp = array_namespace(mdp.transition)
+    for index, reward in enumerate(auxiliary):
+        if isinstance(reward, list | tuple):
+            raise TypeError(
+                f"auxiliary {index} is a {type(reward).__name__}, expected an array; give several one by one"
+            )
     base = mdp.state_action_reward(primary, "primary")
     advice = [mdp.state_action_reward(reward, f"auxiliary {index}") for index, reward in enumerate(auxiliary)]
     for name, table in [("primary", base), *((f"auxiliary {index}", table) for index, table in enumerate(advice))]:

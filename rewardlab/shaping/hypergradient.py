@@ -15,7 +15,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 
 from rewardlab.arrays import Array, array_namespace
-from rewardlab.checks import check_array, check_finite
+from rewardlab.checks import check_array, check_finite, check_scalar
 from rewardlab.exact.evaluation import advantages, expected_next, values_of_earnings, visits_from
 from rewardlab.exact.mdp import FiniteMDP, Reward
 from rewardlab.exact.planning import soft_optimal_policy
@@ -212,13 +212,10 @@ def fisher_hypergradient(
     xp = array_namespace(policy)
     gradient = visits_from(mdp, mdp.initial, policy)[..., None] * policy * advantages(mdp, primary, policy)
     visits = visits_from(_inner_world(mdp, inner_discount), mdp.initial, policy)
-    eye, ones = xp.eye(mdp.actions, dtype=policy.dtype), xp.ones((mdp.actions, mdp.actions), dtype=policy.dtype)
-    # the null direction is filled in, which changes nothing for vectors that sum to 0 and spares a pseudo-inverse
-    block = policy[..., None] * eye - policy[..., None] * policy[..., None, :] + ones / mdp.actions
-    seen = visits > 0
-    by_visit = gradient / xp.where(seen, visits, xp.ones_like(visits))[..., None]
-    natural = xp.where(seen[..., None], xp.linalg.solve(block, by_visit[..., None])[..., 0], xp.zeros_like(policy))
-    return xp.sum(visits[..., None] * policy * change * natural, axis=(-2, -1))
+    taken = visits[..., None] * policy
+    # A block of the matrix takes x to taken * (x - its mean); so what sums to 0 in each state is divided by `taken`.
+    natural = xp.where(taken > 0, gradient / xp.where(taken > 0, taken, xp.ones_like(taken)), xp.zeros_like(taken))
+    return xp.sum(taken * change * natural, axis=(-2, -1))
 
 
 def _policy_change(mdp, blended, temperature, inner_discount, directions) -> tuple[Array, Array]:
@@ -240,7 +237,9 @@ def _policy_change(mdp, blended, temperature, inner_discount, directions) -> tup
 
 
 def _inner_world(mdp: FiniteMDP, inner_discount: float | None) -> FiniteMDP:
-    return mdp if inner_discount is None else mdp.with_discount(inner_discount)
+    if inner_discount is None:
+        return mdp
+    return mdp.with_discount(check_scalar("inner_discount", inner_discount, low=0, high=1))
 
 
 def _arrivals(mdp: FiniteMDP, flow: Float[Array, "*batch s a"]) -> Float[Array, "*batch s"]:

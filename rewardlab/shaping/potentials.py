@@ -36,6 +36,8 @@ __all__ = [
 class TablePotential:
     """A potential for each state of an environment whose observations are the states' numbers.
 
+    For the wrappers; functions of a whole world (`potential_shaping`, `q_learning`) take its `values`.
+
     Args:
         values: Potential of each state, (S,), finite.
 
@@ -56,6 +58,9 @@ class TablePotential:
             raise ValueError(f"values has shape {values.shape}, expected (S,): one potential for each state")
         self.values = values.astype(np.float64)
         self._as_list = self.values.tolist()  # a list answers for one state in a fifth of the time
+
+    def __repr__(self) -> str:
+        return f"TablePotential({len(self._as_list)} states, {min(self._as_list):.3g} to {max(self._as_list):.3g})"
 
     def __call__(self, observation: Any) -> float:
         """The potential of one state."""

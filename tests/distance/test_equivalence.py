@@ -74,9 +74,12 @@ def test_equivalent_rewards_have_the_same_order(mdp, seed, scale):
     b = equivalent(mdp, a, rng, scale)
     found = same_policy_order(mdp, a, b)
     assert found.same
+    assert bool(found)
     assert found.witness is None
     assert found.distance < 1e-9
-    assert same_optimal_policies(mdp, a, b).same
+    assert same_optimal_policies(mdp, a, b)
+    opposite = same_policy_order(mdp, a, -b)
+    assert bool(opposite) == opposite.same
 
 
 @given(worlds(), seeds, st.sampled_from([1e-4, 0.01, 1.0, 100.0]))

@@ -59,6 +59,16 @@ def test_it_leaves_the_plateau_of_the_wrong_reward_where_a_plain_gradient_stays(
     assert found.primary_return == pytest.approx(0.9154, abs=5e-4)
 
 
+def test_it_never_ends_below_no_trust():
+    """Two weights that start at full trust slide onto a plateau; the ascent begins again from none."""
+    closeness, landmark = WORLD.good + 2, WORLD.bad
+    blend = scalar_blend(WORLD.mdp, WORLD.primary, closeness, landmark)
+    found = optimise_blend(WORLD.mdp, blend, WORLD.primary, weights=np.ones(2))
+    untrusting = bilevel_gradient(WORLD.mdp, blend.base, WORLD.primary, 0.03).primary_return
+    assert (found.path.weights == 0).all(axis=1).any()
+    assert found.primary_return > float(untrusting)
+
+
 @settings(max_examples=10)
 @given(seeds)
 def test_it_ends_at_a_maximum(seed):
@@ -117,7 +127,8 @@ def test_torch_gives_the_same():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weights": np.zeros(3)}, r"expected \(1,\)"),
+        ({"weights": np.zeros(3)}, r"expected \(\*batch, 1\)"),
+        ({"weights": np.zeros((2, 1))}, "one place to start"),
         ({"weights": np.full(1, np.nan)}, "weights"),
         ({"temperature": -1.0}, "temperature"),
         ({"start_temperature": 0.01}, "start_temperature"),

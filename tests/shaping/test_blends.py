@@ -73,7 +73,13 @@ def test_torch():
         (lambda: feature_blend(WORLD.mdp, WORLD.primary, WORLD.good, features=np.zeros((25, 0))), "features has shape"),
         (lambda: RewardBlend(np.zeros((2, 2)), np.zeros((0, 2, 2))), "K at least 1"),
         (lambda: RewardBlend(np.zeros(2), np.zeros((1, 2))), r"base has shape \(2,\)"),
-        (lambda: scalar_blend(WORLD.mdp, WORLD.primary, WORLD.good).reward(np.zeros(2)), r"expected \(1,\)"),
+        (lambda: RewardBlend(np.full((2, 2), np.nan), np.zeros((1, 2, 2))), r"base\[0, 0\] is nan"),
+        (lambda: RewardBlend(np.zeros((2, 2)), np.full((1, 2, 2), np.inf)), r"components\[0, 0, 0\] is inf"),
+        (
+            lambda: RewardBlend(np.zeros((2, 2)), np.zeros((1, 3, 2))),
+            r"components has shape \(1, 3, 2\), expected \(K, 2",
+        ),
+        (lambda: scalar_blend(WORLD.mdp, WORLD.primary, WORLD.good).reward(np.zeros(2)), r"expected \(\*batch, 1\)"),
         (lambda: scalar_blend(WORLD.mdp, WORLD.primary, WORLD.good).reward(np.full(1, np.inf)), r"weights\[0\] is inf"),
     ],
 )
@@ -85,3 +91,16 @@ def test_bad_input(without_type_checks, build, message):
 def test_libraries_do_not_mix(without_type_checks):
     with pytest.raises(TypeError, match="components"):
         RewardBlend(np.zeros((2, 2)), torch.zeros(1, 2, 2))
+
+
+def test_a_list_of_rewards_is_not_a_reward(without_type_checks):
+    with pytest.raises(TypeError, match="auxiliary 0 is a list, expected an array; give several one by one"):
+        scalar_blend(WORLD.mdp, WORLD.primary, [WORLD.good, WORLD.bad])
+
+
+def test_many_weights_at_once():
+    blend = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.good, WORLD.bad)
+    weights = np.random.default_rng(0).normal(size=(3, 4, 2))
+    together = blend.reward(weights)
+    assert together.shape == (3, 4, 25, 4)
+    np.testing.assert_allclose(together[1, 2], blend.reward(weights[1, 2]), atol=1e-14)

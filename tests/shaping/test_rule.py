@@ -97,6 +97,17 @@ def test_a_potential_that_changes_telescopes_if_it_is_kept_from_the_arrival():
     assert evaluated_again(1.5, 2.5) == pytest.approx(-1.95)
 
 
+def test_normalised_afterwards_it_does_not_telescope():
+    """Divided by a running deviation, what is left over is the sum of the changes of one over the deviation."""
+    potentials, deviations, powers = np.array([1.0, 2.0, 4.0]), np.array([1.0, 1.5, 2.0]), 0.9 ** np.arange(4)
+    shaped = shape_episode(np.append(potentials, 0.0), discount=0.9, ended=True)
+    total = powers[:3] @ (shaped / deviations)
+    assert total == pytest.approx(0.14, abs=1e-12)
+    left_over = powers[1:3] * potentials[1:] @ (1 / deviations[:-1] - 1 / deviations[1:])
+    assert total == pytest.approx(-potentials[0] / deviations[0] + left_over, abs=1e-12)
+    assert powers[:3] @ (shaped / 1.5) == pytest.approx(-1 / 1.5, abs=1e-12)  # one deviation, frozen, does no harm
+
+
 def test_tokens_of_a_language_model():
     """Discount 1; the first text stopped by itself, the second was cut at the longest length."""
     potentials = np.array([[0.2, 0.5, 0.9, np.nan, np.nan], [0.2, 0.1, 0.4, 0.3, 0.7]])
