@@ -13,11 +13,12 @@ from typing import Any, get_args
 import gymnasium
 
 from rewardlab.adapters.episode_ends import refuse_autoreset
-from rewardlab.adapters.shaping_gymnasium import COMBINED, SHAPING, refuse_nested_shaping
-from rewardlab.adapters.step_signals import RAW
+from rewardlab.adapters.shaping_gymnasium import refuse_nested_shaping
+from rewardlab.adapters.step_signals import COMBINED, RAW, SHAPING
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.shaping.potential_values import excerpt, one_number
 from rewardlab.shaping.rule import OnTruncation, learner_bootstraps, shaping_reward
+from rewardlab.shaping.running import ShapingSettings
 
 __all__ = ["LookBackAdvice"]
 
@@ -44,7 +45,7 @@ class LookBackAdvice(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
             "zero" for those that count nothing after it.
 
     Attributes:
-        shaping_discount: The discount, for checks against the learner's.
+        shaping_settings: What the learner must agree with; `DiscountCheck` for Stable-Baselines3 looks at it.
 
     Raises:
         TypeError: If the potential is no function.
@@ -88,9 +89,9 @@ class LookBackAdvice(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         self._previous = 0.0
 
     @property
-    def shaping_discount(self) -> float:
-        """The discount that the advice is paid for."""
-        return self.discount
+    def shaping_settings(self) -> ShapingSettings:
+        """What the learner must agree with."""
+        return ShapingSettings(self.discount, self.on_truncation)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; no action comes before its first."""

@@ -185,6 +185,7 @@ def _potential_of(wrapped: Any, potential: Potential | None) -> Callable[[Any], 
     if not callable(potential):
         raise TypeError(
             "potential: none is given, and no wrapper says one of a state, as PotentialShaping does; give "
-            "potential=... (advice on actions, as of LookBackAdvice, is no potential of a state and cannot be checked so)"
+            "potential=... (advice on actions, as of LookBackAdvice, is no potential of a state and cannot be checked "
+            "so)"
         )
     return lambda observation: scale * one_number(potential(observation), observation)

@@ -154,7 +154,7 @@ class DiscountCheck(BaseCallback):
     """Refuses to train a learner that the shaping around its environments does not fit.
 
     For `model.learn(..., callback=DiscountCheck())`; it looks once, before the first step, at `VecPotentialShaping`
-    and at `PotentialShaping` inside the vector.
+    and at `PotentialShaping` or `LookBackAdvice` inside the vector.
 
     Raises:
         ValueError: When training starts without any shaping, with another discount than the learner's `gamma`, with
