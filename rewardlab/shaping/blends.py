@@ -77,6 +77,9 @@ def scalar_blend(mdp: FiniteMDP, primary: Reward, *auxiliary: Reward) -> RewardB
         primary: What is meant, `(S, A, S)` or `(S, A)`.
         auxiliary: One or more heuristic rewards, likewise.
 
+    Returns:
+        A blend of one weight for each auxiliary reward, in order.
+
     Raises:
         TypeError, ValueError: If there is no auxiliary reward, or one does not fit the world.
     """

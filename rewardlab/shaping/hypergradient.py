@@ -136,6 +136,9 @@ def bilevel_gradient(
     """As `reward_hypergradient`, with the primary return, its derivative by the inner discount, and the policy.
 
     Args, Raises: as `reward_hypergradient`.
+
+    Returns:
+        What the agent does, what it earns, and both derivatives.
     """
     inner_world = _inner_world(mdp, inner_discount)
     inner = solve_inner(mdp, blended, temperature, inner_discount)
@@ -214,7 +217,7 @@ def fisher_hypergradient(
     visits = visits_from(_inner_world(mdp, inner_discount), mdp.initial, policy)
     taken = visits[..., None] * policy
     # A block of the matrix takes x to taken * (x - its mean); so what sums to 0 in each state is divided by `taken`.
-    natural = xp.where(taken > 0, gradient / xp.where(taken > 0, taken, xp.ones_like(taken)), xp.zeros_like(taken))
+    natural = gradient / xp.where(taken > 0, taken, xp.ones_like(taken))
     return xp.sum(taken * change * natural, axis=(-2, -1))
 
 

@@ -202,7 +202,15 @@ def q_values_from(
 
 
 def first_within(steps: Int[np.ndarray, "*runs episodes"], most: int) -> Float[np.ndarray, "*runs"]:
-    """The first episode of at most `most` steps, counted from 1; infinite where there is none."""
+    """The first episode of at most `most` steps, counted from 1; infinite where there is none.
+
+    Args:
+        steps: Of all episodes, such as those of `LearningRuns`, `(*runs, episodes)`.
+        most: How many are few enough.
+
+    Returns:
+        Numbers of episodes, `(*runs)`.
+    """
     found = np.asarray(steps) <= most
     return np.where(found.any(axis=-1), found.argmax(axis=-1) + 1.0, np.inf)
 

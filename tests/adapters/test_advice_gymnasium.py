@@ -66,7 +66,7 @@ def test_worked_numbers():
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1"])
 def test_passes_the_checks_of_gymnasium(name):
     env = LookBackAdvice(gymnasium.make(name, disable_env_checker=True), lambda seen, action: float(action), 0.99)
-    assert env.shaping_discount == 0.99
+    assert env.shaping_settings == (0.99, "keep")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
         check_env(env, skip_render_check=True)

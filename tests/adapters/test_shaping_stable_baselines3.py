@@ -11,6 +11,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
 
+from rewardlab.adapters.advice_gymnasium import LookBackAdvice
 from rewardlab.adapters.gymnasium import PotentialShaping
 from rewardlab.adapters.stable_baselines3 import DiscountCheck, VecPotentialShaping, VecRewardPipeline
 from rewardlab.shaping.potentials import LearnedPotential, TablePotential
@@ -235,6 +236,16 @@ def test_another_discount_is_refused(make):
     venv = make_vec_env("CartPole-v1", n_envs=1, wrapper_class=PotentialShaping, wrapper_kwargs=keywords)
     with pytest.raises(ValueError, match=r"discount is 1 and the learner's gamma 0\.99"):
         make(venv).learn(64, callback=DiscountCheck())
+
+
+def test_advice_on_actions_is_looked_at_too():
+    def advised(discount):
+        keywords = {"potential": lambda seen, action: float(action), "discount": discount}
+        return make_vec_env("CartPole-v1", n_envs=1, wrapper_class=LookBackAdvice, wrapper_kwargs=keywords)
+
+    ppo(advised(DISCOUNT), gamma=DISCOUNT).learn(64, callback=DiscountCheck())
+    with pytest.raises(ValueError, match=r"discount is 0\.9 and the learner's gamma 0\.99"):
+        ppo(advised(DISCOUNT)).learn(64, callback=DiscountCheck())
 
 
 @pytest.mark.slow

@@ -69,6 +69,17 @@ def test_it_never_ends_below_no_trust():
     assert found.primary_return > float(untrusting)
 
 
+def test_a_blend_gains_nothing_from_a_potential():
+    """Weights of potential shaping, at the agent's discount, change no return; so the penalty takes them to 0."""
+    potential = np.where(WORLD.mdp.terminal, 0.0, np.random.default_rng(0).normal(size=25))
+    blend = scalar_blend(WORLD.mdp, WORLD.primary, potential_shaping(WORLD.mdp, potential))
+    at_once = optimise_blend(WORLD.mdp, blend, WORLD.primary, penalty=0.0)
+    assert at_once.converged and at_once.weights[0] == pytest.approx(0, abs=1e-6)
+    trusted = optimise_blend(WORLD.mdp, blend, WORLD.primary, weights=np.ones(1))
+    assert trusted.weights[0] == pytest.approx(0, abs=1e-2)
+    assert trusted.primary_return == pytest.approx(at_once.primary_return, abs=1e-9)
+
+
 @settings(max_examples=10)
 @given(seeds)
 def test_it_ends_at_a_maximum(seed):
@@ -84,6 +95,20 @@ def test_it_ends_at_a_maximum(seed):
         near = found.weights + 0.05 * rng.normal(size=2)
         other = float(bilevel_gradient(mdp, blend.reward(near), primary, 0.3).primary_return) - 0.05 * near @ near
         assert other <= found.primary_return - 0.05 * found.weights @ found.weights + 1e-6
+
+
+def test_steps_do_not_shrink_with_the_gradient_nor_grow_beyond_1():
+    blend, far = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.bad), np.full(1, FAR)
+    path = optimise_blend(WORLD.mdp, blend, WORLD.primary, stages=1, weights=far, penalty=0.0).path
+    assert path.gradient_size[0] < 1e-4
+    np.testing.assert_allclose(path.weights[:3, 0], [FAR, FAR - 1, FAR - 2])
+    assert np.abs(np.diff(path.weights[:, 0])).max() < 1 + 1e-9
+
+
+def test_advice_that_says_nothing_is_at_rest_at_once():
+    blend = scalar_blend(WORLD.mdp, WORLD.primary, np.zeros((25, 4)))
+    found = optimise_blend(WORLD.mdp, blend, WORLD.primary, stages=1)
+    assert found.converged and found.weights.tolist() == [0.0] and found.path.gradient_size.tolist() == [0.0]
 
 
 def test_the_path_climbs_at_each_temperature_and_ends_at_the_result():

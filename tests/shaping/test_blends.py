@@ -60,6 +60,13 @@ def test_torch():
     assert blend.reward(torch.tensor([3.0])).tolist() == [[3.0, 3.0], [3.0, 3.0]]
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+def test_tables_become_float64(without_type_checks, dtype):
+    blend = RewardBlend(np.ones((2, 2), dtype), np.ones((1, 2, 2), dtype))
+    assert blend.base.dtype == blend.components.dtype == np.float64
+    assert blend.reward(np.array([1e-9])).tolist() == [[1 + 1e-9] * 2] * 2
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -71,6 +78,11 @@ def test_torch():
         (lambda: scalar_blend(FiniteMDP.random(3, 2, batch=2, rng=0), np.zeros((3, 2)), np.zeros((3, 2))), "one world"),
         (lambda: feature_blend(WORLD.mdp, WORLD.primary, WORLD.good, features=np.zeros((24, 1))), "features has shape"),
         (lambda: feature_blend(WORLD.mdp, WORLD.primary, WORLD.good, features=np.zeros((25, 0))), "features has shape"),
+        (lambda: feature_blend(WORLD.mdp, WORLD.primary, WORLD.good, features=np.zeros(25)), "features has shape"),
+        (
+            lambda: feature_blend(WORLD.mdp, WORLD.primary, WORLD.good, features=np.full((25, 1), np.nan)),
+            r"features\[0, 0\] is nan",
+        ),
         (lambda: RewardBlend(np.zeros((2, 2)), np.zeros((0, 2, 2))), "K at least 1"),
         (lambda: RewardBlend(np.zeros(2), np.zeros((1, 2))), r"base has shape \(2,\)"),
         (lambda: RewardBlend(np.full((2, 2), np.nan), np.zeros((1, 2, 2))), r"base\[0, 0\] is nan"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from environments.guided.exact_grid import guided_grid
-from rewardlab.exact import FiniteMDP, policy_return, potential_shaping
+from rewardlab.exact import FiniteMDP, occupancy, policy_return, potential_shaping
 from rewardlab.shaping.hypergradient import bilevel_gradient, solve_inner
 from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning, implicit_hypergradient
 from rewardlab.shaping.inner_loop import stationary_logits
@@ -84,6 +84,18 @@ def test_neumann_diverges_past_its_bound():
             errors[share, loops] = np.linalg.norm(np.subtract(found, truth)) / np.linalg.norm(truth)
     assert errors[0.99, 500] < 1e-3 < errors[0.99, 50] < errors[1.01, 50]
     assert errors[1.01, 500] > 100
+
+
+def test_neumann_converges_below_a_bound_that_only_needs_the_visits():
+    """Property 3: steps below 4 / (temperature * most visits)."""
+    mdp, primary, auxiliary = random_problems(8, states=4)
+    exact = bilevel_gradient(mdp, primary + auxiliary, primary, 2.0, 0.6)
+    visits = occupancy(mdp.with_discount(0.6), exact.inner.policy).sum(-1)
+    options = {"step": 0.99 * 4 / (2.0 * visits.max(-1)), "inner_discount": 0.6, "temperature": 2.0}
+    logits = exact.inner.action_values / 2.0
+    blended = primary + auxiliary
+    found = implicit_hypergradient(mdp, blended, primary, logits, curvature="neumann", loops=2000, **options)
+    np.testing.assert_allclose(found.reward, exact.reward, atol=1e-9)
 
 
 @given(worlds(kinds=("dense", "clean", "episodic"), discounts=(0.5, 0.9)), seeds, st.sampled_from([0.1, 1.0]))

@@ -55,6 +55,19 @@ class Ascent:
                 spread = square.sqrt().div_((1 - SECOND**self.steps) ** 0.5).add_(EPSILON)
                 parameter.addcdiv_(mean, spread, value=self.rate / (1 - FIRST**self.steps))
 
+    def rates(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """What the next step along these gradients multiplies them by, entry by entry; nothing is changed.
+
+        Raises:
+            ValueError: With Adam, whose step is not a multiple of the last gradient.
+        """
+        if self.kind == "adam":
+            raise ValueError("optimiser is 'adam', expected 'sgd' or 'rmsprop': a step of Adam has a memory of others")
+        if self.kind == "sgd":
+            return [torch.full_like(gradient, self.rate) for gradient in gradients]
+        squares = [FORGET * s + (1 - FORGET) * g * g for s, g in zip(self.squares, gradients, strict=True)]
+        return [self.rate / (square.sqrt() + EPSILON) for square in squares]
+
     def state_dict(self) -> dict:
         """Running means and the number of steps."""
         return {"steps": self.steps, "squares": list(self.squares), "means": list(self.means)}

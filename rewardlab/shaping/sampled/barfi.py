@@ -35,7 +35,8 @@ class Barfi(Trainer):
             numbers; see `rewardlab.adapters.auxiliary_rewards`.
         policy: Trained in place; see `policies.py`.
         blend: Trained in place, one weight an auxiliary reward.
-        settings: See `BarfiSettings`.
+        settings: See `BarfiSettings`. Of its curvatures "exact" assumes episodes of the policy as it is now; here they
+            are those of the buffer, of older policies, and its products are noisy besides: "fisher" is the one to use.
         auxiliary: Names of the auxiliary rewards, in the order of the blend's weights.
         rng: Seed of everything but the first parameters.
 

@@ -133,7 +133,7 @@ def fisher_product(
         TypeError, ValueError: If the temperature is negative or no number.
     """
     check_scalar("temperature", temperature, low=0)
-    weight = _weights(batch, discount) * (temperature / batch.mask.sum())
+    weight = _weights(batch, discount) * (temperature / int(batch.mask.sum()))
     start = flat_parameters(policy)
 
     def log_probabilities(flat: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ def exact_product(
         )
     rewards = torch.where(batch.mask, rewards, 0) / (len(rewards) * batch.divisor)
     weight = _weights(batch, discount if weigh_steps else 1.0)
-    entropy_each = entropy_weight * batch.mask / batch.mask.sum()
+    entropy_each = batch.mask.to(rewards.dtype) * (entropy_weight / int(batch.mask.sum()))
 
     def policy_gradient(flat: Tensor) -> Tensor:
         def forward(flat: Tensor) -> tuple[Tensor, Tensor]:

@@ -112,6 +112,14 @@ class OneHot:
 
     def __init__(self, n: int, *, dtype: torch.dtype = torch.float64):
         self.size, self.dtype = check_scalar("n", n, low=1, whole=True), dtype
+        self._rows = np.eye(n, dtype=torch.zeros(0, dtype=dtype).numpy().dtype) if n <= 4096 else None
+
+    def row(self, observation: Float[np.ndarray, " 1"]) -> Float[np.ndarray, " features"]:
+        """Features of one observation, without torch where there are not too many of them."""
+        index = int(observation[0])
+        if self._rows is None or not 0 <= index < self.size:
+            return self(torch.from_numpy(observation)[None])[0].numpy()
+        return self._rows[index]
 
     def __call__(self, observations: Float[Tensor, "n 1"]) -> Float[Tensor, "n features"]:
         """Features of each row."""

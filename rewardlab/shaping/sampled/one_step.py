@@ -27,6 +27,7 @@ from rewardlab.shaping.sampled.surrogate import reward_to_go, surrogate
 __all__ = [
     "carried_sensitivity",
     "explicit_mapping_return",
+    "importance_weighted_gradient",
     "importance_weighted_return",
     "inner_gradient",
     "inner_update",
@@ -118,19 +119,31 @@ def importance_weighted_return(
         extrinsic critic gives the advantages; REINFORCE here, with advantages from wherever the caller has them. No
         clipping of the ratio.
     """
-    check_scalar("outer_discount", outer_discount, low=0.0, high=1.0)
-    worth = _primary_to_go(batch, outer_discount) if advantages is None else advantages
-    if worth.shape != batch.mask.shape:
-        raise ValueError(
-            f"advantages has shape {tuple(worth.shape)}, expected (episodes, steps) as the batch: "
-            f"{tuple(batch.mask.shape)}"
-        )
     updated = inner_update(policy, batch, rewards, discount, learning_rate=learning_rate, entropy_weight=entropy_weight)
-    after = functional_call(policy, named_parameters(policy, updated), (batch.x, batch.actions))[0]
-    with torch.no_grad():
-        before = policy.log_prob(batch.x, batch.actions)
-    ratio = torch.where(batch.mask, after - before, 0).exp()
-    return torch.where(batch.mask, ratio * worth.detach(), 0).sum() / (len(worth) * batch.divisor)
+    return _importance_weighted(policy, batch, updated, outer_discount, advantages)
+
+
+def importance_weighted_gradient(
+    policy: Policy,
+    batch: Batch,
+    updated: Float[Tensor, " parameters"],
+    *,
+    outer_discount: float = 0.99,
+    advantages: Float[Tensor, "episodes steps"] | None = None,
+) -> Float[Tensor, " parameters"]:
+    """Gradient of `importance_weighted_return` in the updated parameters: what LIRPG has for the plain policy gradient.
+
+    Args:
+        policy: The policy that drew the episodes, before the update.
+        batch: Episodes.
+        updated: Parameters after the update, flat.
+        outer_discount: See `importance_weighted_return`.
+        advantages: See `importance_weighted_return`.
+
+    Raises:
+        ValueError: If the parameters are not as many as the policy's; or as `importance_weighted_return`.
+    """
+    return grad(lambda flat: _importance_weighted(policy, batch, flat, outer_discount, advantages))(updated.detach())
 
 
 def meta_gradient_return(
@@ -177,27 +190,23 @@ def mixed_derivative(
     batch: Batch,
     blend: Callable[[Tensor], tuple[Tensor, float | Tensor]],
     weights: Float[Tensor, " weights"],
-    *,
-    entropy_weight: float = 0.0,
 ) -> Float[Tensor, "parameters weights"]:
-    """How the inner policy gradient moves with each weight of a blend.
+    """How the inner policy gradient moves with each weight of a blend; its entropy does not.
 
     Args:
         policy: The policy.
         batch: Episodes.
         blend: From a vector of weights to the rewards (episodes, steps) and the discount.
         weights: Where to differentiate.
-        entropy_weight: See `surrogate`.
-
-    Raises:
-        ValueError: As `surrogate`.
     """
 
-    def gradient(weights: Tensor) -> Tensor:
+    def advantages(weights: Tensor) -> Tensor:
         rewards, discount = blend(weights)
-        return inner_gradient(policy, batch, rewards, discount, entropy_weight=entropy_weight)
+        return reward_to_go(torch.where(batch.mask, rewards, 0), discount) / (len(rewards) * batch.divisor)
 
-    return jacfwd(gradient)(weights.detach())
+    moved = torch.where(batch.mask[..., None], jacfwd(advantages)(weights.detach()), 0)
+    columns = [policy.gradient(batch.x, batch.actions, column) for column in moved.unbind(-1)]
+    return torch.stack([torch.cat([part.reshape(-1) for part in column]) for column in columns], 1).detach()
 
 
 def carried_sensitivity(
@@ -273,6 +282,23 @@ def explicit_mapping_return(
         )
     told = batch._replace(x=torch.cat([batch.x, shaping_weights], -1))
     return surrogate(policy, None, told, batch.primary, outer_discount)
+
+
+def _importance_weighted(
+    policy: Policy, batch: Batch, updated: Tensor, outer_discount: float, advantages: Tensor | None
+) -> Tensor:
+    check_scalar("outer_discount", outer_discount, low=0.0, high=1.0)
+    worth = _primary_to_go(batch, outer_discount) if advantages is None else advantages
+    if worth.shape != batch.mask.shape:
+        raise ValueError(
+            f"advantages has shape {tuple(worth.shape)}, expected (episodes, steps) as the batch: "
+            f"{tuple(batch.mask.shape)}"
+        )
+    after = functional_call(policy, named_parameters(policy, updated), (batch.x, batch.actions))[0]
+    with torch.no_grad():
+        before = policy.log_prob(batch.x, batch.actions)
+    ratio = torch.where(batch.mask, after - before, 0).exp()
+    return torch.where(batch.mask, ratio * worth.detach(), 0).sum() / (len(worth) * batch.divisor)
 
 
 def _primary_to_go(batch: Batch, discount: float) -> Float[Tensor, "episodes steps"]:

@@ -25,7 +25,8 @@ class BarfiSettings:
         optimiser: Of all three.
         reward_penalty: Times the sum of the norms of the blend's weights.
         discount_penalty: Times the inner discount.
-        curvature: How the inverse Hessian is approximated; see `solve_curvature`.
+        curvature: How the inverse Hessian is approximated; see `solve_curvature`. "exact" is right only on episodes of
+            the policy itself, and those of the buffer are older: it is biased here, and noisy.
         loops: Terms of the Neumann series beyond the first.
         step: Its step size alpha, also the factor of the first-order form.
         damping: Added to the curvature before it is inverted.

@@ -27,9 +27,10 @@ class History:
 
     Columns of `episodes`: primary (undiscounted return), auxiliary_<name> (sums), steps, discount (inner).
     Columns of `updates`: episode (how many were over), cosine and norm_ratio (of the vector the curvature solve
-    returned, to the plain policy gradient of the primary return that went in), hypergradient (norm, before
-    normalisation and penalties), residual and curvature (of the solve; NaN where it has none: see
-    `CurvatureSolution`). Where the newest episodes hold no primary reward at all, the cosine is NaN.
+    returned, to the first-order one: the plain policy gradient of the primary return that went in, times the step with
+    a Neumann series), hypergradient (norm, before normalisation and penalties), residual and curvature (of the solve;
+    NaN where it has none: see `CurvatureSolution`). Where the newest episodes hold no primary reward at all, the cosine
+    is NaN. `OneStep` has no residual and curvature, and a column `alignment`; see there.
     """
 
     episodes: dict[str, list[float]] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class History:
 
     @property
     def norm_ratios(self) -> np.ndarray:
-        """Norm of each hyper-gradient's vector over that of the plain gradient."""
+        """Norm of each hyper-gradient's vector over that of the first-order one."""
         return np.array(self.updates.get("norm_ratio", []))
 
     def state_dict(self) -> dict:

@@ -30,6 +30,25 @@ def test_steps_are_those_of_torch(seed, kind, rate):
             torch.testing.assert_close(mine, other, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop"])
+def test_a_step_is_the_gradient_times_the_rates_told_before(kind):
+    generator = np.random.default_rng(0)
+    place = [torch.zeros(3, 2, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)]
+    ascent = Ascent(kind, place, 0.3)
+    for _ in range(3):
+        gradients = [torch.from_numpy(generator.normal(size=tuple(part.shape))) for part in place]
+        rates, before = ascent.rates(gradients), [part.clone() for part in place]
+        assert all(torch.equal(now, then) for now, then in zip(place, before, strict=True)) and len(rates) == 2
+        ascent.step(gradients)
+        for now, then, rate, gradient in zip(place, before, rates, gradients, strict=True):
+            torch.testing.assert_close(now, then + rate * gradient, rtol=1e-12, atol=1e-14)
+
+
+def test_adam_has_no_rates():
+    with pytest.raises(ValueError, match="optimiser is 'adam', expected 'sgd' or 'rmsprop'"):
+        Ascent("adam", [torch.zeros(2)], 0.1).rates([torch.ones(2)])
+
+
 @pytest.mark.usefixtures("without_type_checks")
 def test_bad_arguments():
     with pytest.raises(ValueError, match="optimiser is 'lion'"):

@@ -13,6 +13,7 @@ from rewardlab.shaping.sampled.features import OneHot
 from rewardlab.shaping.sampled.one_step import (
     carried_sensitivity,
     explicit_mapping_return,
+    importance_weighted_gradient,
     importance_weighted_return,
     inner_gradient,
     inner_update,
@@ -80,6 +81,21 @@ def test_derivatives_by_a_scalar_weight_and_the_discount(entropy_weight):
         (found,) = torch.autograd.grad(function(place), place)
         assert float(found) == pytest.approx(slope(function, at), rel=1e-7)
         assert abs(float(found)) > 1e-4
+
+
+def test_the_importance_weighted_gradient_is_its_gradient_after_the_update():
+    policy = policy_of()
+    updated = flat_parameters(policy) + torch.linspace(-0.5, 0.5, 12, dtype=DOUBLE)
+    found = importance_weighted_gradient(policy, BATCH, updated, outer_discount=0.8)
+    moved, worth = policy_of(), torch.tensor(to_go(BATCH.primary.numpy(), 0.8)) * BATCH.mask
+    moved.load_state_dict(named_parameters(policy, updated))
+    with torch.no_grad():
+        ratio = (moved.log_prob(BATCH.x, BATCH.actions) - policy.log_prob(BATCH.x, BATCH.actions)).exp()
+    expected = moved.gradient(BATCH.x, BATCH.actions, ratio * worth / len(worth) / 3)
+    torch.testing.assert_close(found, torch.cat([part.reshape(-1) for part in expected]))
+    still = importance_weighted_gradient(policy, BATCH, flat_parameters(policy), outer_discount=0.8)
+    torch.testing.assert_close(still, inner_gradient(policy, BATCH, BATCH.primary, 0.8))  # no update, no ratio
+    assert float((found - still).abs().max()) > 1e-3
 
 
 def test_derivatives_by_a_weight_a_state_and_a_rate_a_parameter():
@@ -169,7 +185,7 @@ def test_carried_sensitivities_are_those_of_all_updates():
             rewards, discount = blend(weights)
             if sensitivity is not None:
                 product = surrogate_product(policy, BATCH, rewards, discount, entropy_weight=0.1)
-                mixed = mixed_derivative(policy, BATCH, blend, weights, entropy_weight=0.1)
+                mixed = mixed_derivative(policy, BATCH, blend, weights)
                 sensitivity = carried_sensitivity(sensitivity, product, mixed, learning_rate=RATE)
             moved = inner_update(policy, BATCH, rewards, discount, learning_rate=RATE, entropy_weight=0.1)
             policy.load_state_dict(named_parameters(policy, moved.detach()))
@@ -288,6 +304,10 @@ BAD = {
     "outer discount": (
         lambda p: importance_weighted_return(p, BATCH, BATCH.primary, 0.9, learning_rate=1.0, outer_discount=1.5),
         "outer_discount is 1.5",
+    ),
+    "updated": (
+        lambda p: importance_weighted_gradient(p, BATCH, one(1.0, 3)),
+        r"the flat vector has shape \(3,\), expected \(12,\)",
     ),
     "outer gradient": (
         lambda p: meta_gradient_return(p, BATCH, BATCH.primary, 0.9, outer_gradient=one(1.0, 3), learning_rate=1.0),
