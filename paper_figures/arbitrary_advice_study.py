@@ -37,7 +37,7 @@ def grid_steps(runs: int, episodes: int, max_steps: int, rng: np.random.Generato
     for kind, actions in _STEER.items():
         advice = np.tile(np.isin(grid.actions, actions).astype(float), (grid.mdp.states, 1))
         learners |= {(kind, name): learner for name, learner in _learners(advice).items()}
-    settings = {"runs": runs, "episodes": episodes, "max_steps": max_steps, "rng": rng}
+    settings = {"seeds": runs, "episodes": episodes, "max_steps": max_steps, "rng": rng}
     named = {": ".join(key): learner for key, learner in learners.items()}
     found = advised_sarsa(grid.mdp, reward, named, learning_rate=0.05, potential_rate=0.1, exploration=0.1, **settings)
     means = found.steps.reshape(len(learners), runs, -1, WINDOW).mean(axis=-1)
@@ -73,7 +73,7 @@ def wrong_arm_shares(runs: int, rng: np.random.Generator) -> pd.DataFrame:
         world,
         np.array([[1.0, 0.0]]),
         learners,
-        runs=runs,
+        seeds=runs,
         episodes=BANDIT_STEPS // BANDIT_WINDOW,
         max_steps=BANDIT_WINDOW,
         potential_rate=0.2,

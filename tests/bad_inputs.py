@@ -290,7 +290,7 @@ CASES = {
     "q-learning: potential": lambda: s.q_learning(one, reward, episodes=1, max_steps=5, potential=np.zeros(3)),
     "q-learning: discount": lambda: s.q_learning(one, reward, episodes=1, max_steps=5, shaping_discount=1.5),
     "sarsa: advice": lambda: s.advised_sarsa(
-        one, reward, {"taught": s.AdvisedLearner("dynamic", auxiliary[:3])}, runs=1, episodes=1, max_steps=2, rng=0
+        one, reward, {"taught": s.AdvisedLearner("dynamic", auxiliary[:3])}, seeds=1, episodes=1, max_steps=2, rng=0
     ),
     "barfi: auxiliary": lambda: s.tabular_barfi(one, primary, auxiliary[:3], [s.Arm("blend")]),
     "barfi: auxiliary of other arms": lambda: s.tabular_barfi(one, primary, reward.T[..., :3], [s.Arm("blend")] * 2),

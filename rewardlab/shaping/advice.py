@@ -135,13 +135,13 @@ def reevaluation_error(
 
 
 def advised_action_values(
-    action_values: Num[Array, "*#batch actions"], advice: Num[Array, "*#batch actions"], *, weight: float = 1.0
+    action_values: Num[Array, "*#batch actions"], potential: Num[Array, "*#batch actions"], *, weight: float = 1.0
 ) -> Float[Array, "*batch actions"]:
     """Action values that say what to do where the agent learned from look-ahead advice: the advice is added again.
 
     Args:
         action_values: What the agent has learned, in units of return, `(*batch, A)`.
-        advice: Advice on the same actions at the present time, `(*batch, A)`; batches broadcast.
+        potential: Advice on the same actions at the present time, `(*batch, A)`; batches broadcast.
         weight: What to multiply the advice by: 1 undoes look-ahead advice; explicit shaping (PIES) uses a negative
             potential and a weight that falls to 0.
 
@@ -161,20 +161,20 @@ def advised_action_values(
         array([1. , 0.8])
     """
     check_scalar("weight", weight)
-    action_values, advice = _as_floats("action_values", action_values), _as_floats("advice", advice)
-    _check_one_library("advice", advice, "action_values", action_values)
-    if not action_values.ndim or not advice.ndim or action_values.shape[-1:] != advice.shape[-1:]:
-        shapes = f"{tuple(action_values.shape)} and {tuple(advice.shape)}"
-        raise ValueError(f"action_values and advice have shapes {shapes}, expected the same number of actions in both")
+    action_values, potential = _as_floats("action_values", action_values), _as_floats("potential", potential)
+    _check_one_library("potential", potential, "action_values", action_values)
+    if not action_values.ndim or not potential.ndim or action_values.shape[-1:] != potential.shape[-1:]:
+        shapes = f"{tuple(action_values.shape)} and {tuple(potential.shape)}"
+        raise ValueError(f"action_values and potential have shapes {shapes}, expected the same number of actions")
     if not action_values.shape[-1]:
         raise ValueError("action_values has no actions, expected at least one")
-    check_broadcast(action_values=tuple(action_values.shape[:-1]), advice=tuple(advice.shape[:-1]))
-    return check_finite("action_values", action_values) + weight * check_finite("advice", advice)
+    check_broadcast(action_values=tuple(action_values.shape[:-1]), potential=tuple(potential.shape[:-1]))
+    return check_finite("action_values", action_values) + weight * check_finite("potential", potential)
 
 
 def advised_policy(
     action_values: Num[Array, "*#batch actions"],
-    advice: Num[Array, "*#batch actions"],
+    potential: Num[Array, "*#batch actions"],
     *,
     weight: float = 1.0,
     temperature: float = 0.0,
@@ -184,7 +184,7 @@ def advised_policy(
 
     Args:
         action_values: What the agent has learned from look-ahead advice, `(*batch, A)`.
-        advice: Advice on the same actions at the present time, `(*batch, A)`.
+        potential: Advice on the same actions at the present time, `(*batch, A)`.
         weight: See `advised_action_values`.
         temperature: Of a softmax over the sums, in units of return; 0 takes the best, ties evenly.
         exploration: Share of choices made evenly among all actions, in [0, 1].
@@ -202,7 +202,7 @@ def advised_policy(
     """
     check_scalar("temperature", temperature, low=0.0)
     check_scalar("exploration", exploration, low=0.0, high=1.0)
-    values = advised_action_values(action_values, advice, weight=weight)
+    values = advised_action_values(action_values, potential, weight=weight)
     xp = array_namespace(values)
     below = values - xp.max(values, axis=-1, keepdims=True)
     shares = xp.exp(below / temperature) if temperature else xp.astype(below == 0, values.dtype)

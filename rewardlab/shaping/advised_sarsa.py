@@ -100,13 +100,13 @@ def advised_sarsa(
     reward: Reward,
     learners: Mapping[str, AdvisedLearner],
     *,
-    runs: int,
+    seeds: int = 20,
     episodes: int,
     max_steps: int,
     learning_rate: float = 0.05,
     potential_rate: float = 0.1,
     exploration: float = 0.1,
-    rng: int | np.random.Generator,
+    rng: int | np.random.Generator = 0,
 ) -> SarsaRuns:
     """Train several learners, several times each, by one-step SARSA with tables that start at 0.
 
@@ -119,7 +119,7 @@ def advised_sarsa(
         mdp: One world, of NumPy arrays.
         reward: What is meant, `(S, A, S)` or `(S, A)`.
         learners: Name -> what the learner does with its advice.
-        runs: Independent repetitions.
+        seeds: Independent repetitions.
         episodes: Episodes of a run.
         max_steps: An episode is cut after so many steps.
         learning_rate: Of the action values, in (0, 1].
@@ -141,19 +141,19 @@ def advised_sarsa(
         >>> world = FiniteMDP(np.ones((1, 2, 1)), discount=0.5)
         >>> bad = AdvisedLearner("dynamic", advice=np.array([[0.0, 2.0]]))
         >>> reward = np.array([[1.0, 0.0]])
-        >>> found = advised_sarsa(world, reward, {"bad": bad}, runs=2, episodes=20, max_steps=100, rng=0)
+        >>> found = advised_sarsa(world, reward, {"bad": bad}, seeds=2, episodes=20, max_steps=100, rng=0)
         >>> bool(found.of("bad", "returns")[:, 10:].mean() < 20)  # the arm that pays, in less than one step of five
         True
     """
     _check_world(mdp, learners)
-    for name, value in (("runs", runs), ("episodes", episodes), ("max_steps", max_steps)):
+    for name, value in (("seeds", seeds), ("episodes", episodes), ("max_steps", max_steps)):
         check_scalar(name, value, low=1, whole=True)
     for name, value in (("learning_rate", learning_rate), ("potential_rate", potential_rate)):
         check_scalar(name, value, low=0.0, high=1.0, open_low=True)
     check_scalar("exploration", exploration, low=0.0, high=1.0)
-    batch = _Batch(mdp, reward, learners, runs, episodes, max_steps, learning_rate, potential_rate, exploration)
+    batch = _Batch(mdp, reward, learners, seeds, episodes, max_steps, learning_rate, potential_rate, exploration)
     batch.train(as_generator(rng))
-    shape = (len(learners), runs)
+    shape = (len(learners), seeds)
     return SarsaRuns(
         tuple(learners),
         batch.lengths.reshape(*shape, episodes),

@@ -64,9 +64,12 @@ class RewardBlend:
             )
         return weights
 
-    def project(self, gradient: Float[Array, "s a"]) -> Float[Array, " k"]:
-        """Derivative by each weight, from the derivative by each entry of the reward."""
-        return array_namespace(gradient).sum(self.components * gradient, axis=(-2, -1))
+    def project(self, gradient: Float[Array, "*batch s a"]) -> Float[Array, "*batch k"]:
+        """Derivative by each weight, `(*batch, K)`, from the derivative by each entry of the reward."""
+        if tuple(gradient.shape[-2:]) != tuple(self.base.shape):
+            sizes = ", ".join(str(size) for size in self.base.shape)
+            raise ValueError(f"gradient has shape {tuple(gradient.shape)}, expected (*batch, {sizes})")
+        return array_namespace(gradient).sum(self.components * gradient[..., None, :, :], axis=(-2, -1))
 
 
 def scalar_blend(mdp: FiniteMDP, primary: Reward, *auxiliary: Reward) -> RewardBlend:

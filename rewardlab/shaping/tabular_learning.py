@@ -94,6 +94,8 @@ def q_learning(
     check_scalar("exploration", exploration, low=0, high=1)
     check_choice("on_truncation", on_truncation, get_args(OnTruncation))
     rewards = _one_reward(mdp, reward)
+    if mdp.initial[mdp.terminal].any():
+        raise ValueError("mdp begins some episodes in a terminal state, expected at least one step in each")
     arms, potential, first, shaping_discount = _arms(mdp, potential, initial_values, shaping_discount)
 
     # runs in rows, arm by arm

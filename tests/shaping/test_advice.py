@@ -221,11 +221,11 @@ BAD = {
     "numbers of actions": (lambda: advised_action_values(pair, series), ValueError, "number of actions"),
     "no actions": (lambda: advised_action_values(np.zeros(0), np.zeros(0)), ValueError, "no actions"),
     "batches": (lambda: advised_policy(np.zeros((2, 2)), np.zeros((3, 2))), ValueError, "batch"),
-    "NaN in the advice": (lambda: advised_policy(pair, np.array([0.0, np.nan])), ValueError, r"advice\[1\]"),
+    "NaN in the advice": (lambda: advised_policy(pair, np.array([0.0, np.nan])), ValueError, r"potential\[1\]"),
     "NaN in the values": (
         lambda: advised_policy(np.array([np.nan, 0.0]), pair), ValueError, r"action_values\[0\]"
     ),
-    "libraries": (lambda: advised_policy(pair, torch.tensor(pair)), TypeError, "advice"),
+    "libraries": (lambda: advised_policy(pair, torch.tensor(pair)), TypeError, "potential"),
     "temperature": (lambda: advised_policy(pair, pair, temperature=-1.0), ValueError, "temperature"),
     "exploration": (lambda: advised_policy(pair, pair, exploration=1.5), ValueError, "exploration"),
     "weight": (lambda: advised_policy(pair, pair, weight=np.inf), ValueError, "weight"),

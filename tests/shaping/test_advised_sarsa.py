@@ -23,14 +23,14 @@ LEARNERS = {
     "explicit": AdvisedLearner("explicit", MOVED, decay=4, potential_discount=0.5),
     "as coded": AdvisedLearner("explicit", MOVED, decay=6, potential_follows="least_advised"),
 }
-SETTINGS = {"runs": 3, "episodes": 12, "max_steps": 9, "learning_rate": 0.3, "potential_rate": 0.4, "exploration": 0.2}
+SETTINGS = {"seeds": 3, "episodes": 12, "max_steps": 9, "learning_rate": 0.3, "potential_rate": 0.4, "exploration": 0.2}
 
 
-def one_run(kind, run, *, runs, episodes, max_steps, learning_rate, potential_rate, exploration, seed):
+def one_run(kind, run, *, seeds, episodes, max_steps, learning_rate, potential_rate, exploration, seed):
     """One learner's run by a plain loop over steps, written from the method, on the library's stream of luck."""
     rng = np.random.default_rng(seed)
-    first = rng.random((runs, 3))[run]
-    luck = (row for _ in itertools.count() for row in rng.random((BLOCK, runs, DRAWS))[:, run])
+    first = rng.random((seeds, 3))[run]
+    luck = (row for _ in itertools.count() for row in rng.random((BLOCK, seeds, DRAWS))[:, run])
     reward, advice = REWARD, np.zeros_like(REWARD) if kind.advice is None else kind.advice
     q, phi = np.zeros((2, 6, 3))
     starts = (WORLD.initial[~WORLD.terminal] / WORLD.initial[~WORLD.terminal].sum()).cumsum()
@@ -94,7 +94,7 @@ def one_run(kind, run, *, runs, episodes, max_steps, learning_rate, potential_ra
 def test_against_a_plain_loop_on_the_same_luck(name):
     found = advised_sarsa(WORLD, REWARD, LEARNERS, **SETTINGS, rng=7)
     place = found.learners.index(name)
-    for run in range(SETTINGS["runs"]):
+    for run in range(SETTINGS["seeds"]):
         steps, returns, q, phi = one_run(LEARNERS[name], run, **SETTINGS, seed=7)
         assert found.steps[place, run].tolist() == steps
         np.testing.assert_allclose(found.returns[place, run], returns, atol=1e-12)
@@ -126,7 +126,7 @@ def test_wrong_arm_shares_of_the_worked_bandit():
         "explicit": AdvisedLearner("explicit", ADVICE, decay=50),
     }
     found = advised_sarsa(
-        BANDIT, PAYS, learners, runs=8, episodes=200, max_steps=100, potential_rate=0.2, exploration=0.1, rng=0
+        BANDIT, PAYS, learners, seeds=8, episodes=200, max_steps=100, potential_rate=0.2, exploration=0.1, rng=0
     )
     right = {name: found.of(name, "returns")[:, 100:].mean() / 100 for name in learners}
     assert 1 - right["dynamic"] == pytest.approx(0.947, abs=0.01)
@@ -139,7 +139,7 @@ def test_wrong_arm_shares_of_the_worked_bandit():
 def test_tables_come_to_the_exact_fixed_point():
     learners = {"dynamic": AdvisedLearner("dynamic", ADVICE)}
     found = advised_sarsa(
-        BANDIT, PAYS, learners, runs=8, episodes=40, max_steps=500, learning_rate=0.05, potential_rate=0.1,
+        BANDIT, PAYS, learners, seeds=8, episodes=40, max_steps=500, learning_rate=0.05, potential_rate=0.1,
         exploration=1.0, rng=0,
     )  # fmt: skip
     exact = advice_fixed_point(BANDIT, PAYS, ADVICE)
@@ -150,7 +150,7 @@ def test_tables_come_to_the_exact_fixed_point():
 def test_a_cut_is_no_ending():
     found = advised_sarsa(
         BANDIT, np.array([[1.0, 1.0]]), {"plain": AdvisedLearner("plain")},
-        runs=2, episodes=2000, max_steps=1, learning_rate=0.5, rng=0,
+        seeds=2, episodes=2000, max_steps=1, learning_rate=0.5, rng=0,
     )  # fmt: skip
     np.testing.assert_allclose(found.of("plain", "action_values"), 2.0, atol=1e-6)  # 1 / (1 - .5), though cut each step
 
@@ -166,7 +166,7 @@ def test_one_step_terminal_world_learns_the_mean_reward():
         world,
         reward,
         {"plain": AdvisedLearner("plain")},
-        runs=20,
+        seeds=20,
         episodes=2000,
         max_steps=5,
         learning_rate=0.01,
@@ -177,7 +177,7 @@ def test_one_step_terminal_world_learns_the_mean_reward():
     np.testing.assert_allclose(action_values(world, reward)[0, 0], 2.0)
 
 
-GOOD = {"runs": 1, "episodes": 1, "max_steps": 1, "rng": 0}
+GOOD = {"seeds": 1, "episodes": 1, "max_steps": 1, "rng": 0}
 ONE = {"plain": AdvisedLearner("plain")}
 
 
@@ -210,7 +210,7 @@ ONE = {"plain": AdvisedLearner("plain")}
             ValueError,
             r"advice of 'sly' has shape",
         ),
-        (lambda: advised_sarsa(BANDIT, PAYS, ONE, **{**GOOD, "runs": 0}), ValueError, "runs is 0"),
+        (lambda: advised_sarsa(BANDIT, PAYS, ONE, **{**GOOD, "seeds": 0}), ValueError, "seeds is 0"),
         (lambda: advised_sarsa(BANDIT, PAYS, ONE, **{**GOOD, "episodes": 1.5}), TypeError, "episodes"),
         (lambda: advised_sarsa(BANDIT, PAYS, ONE, **GOOD, learning_rate=0.0), ValueError, "learning_rate is 0"),
         (lambda: advised_sarsa(BANDIT, PAYS, ONE, **GOOD, exploration=-0.1), ValueError, "exploration"),

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, policy_return, potential_shaping
+from rewardlab.shaping import blend_optimiser
 from rewardlab.shaping.blend_optimiser import optimise_blend
 from rewardlab.shaping.blends import per_state_blend, scalar_blend
 from rewardlab.shaping.hypergradient import bilevel_gradient, solve_inner
@@ -111,6 +112,20 @@ def test_advice_that_says_nothing_is_at_rest_at_once():
     assert found.converged and found.weights.tolist() == [0.0] and found.path.gradient_size.tolist() == [0.0]
 
 
+def test_curvature_learned_along_the_way_saves_solves(monkeypatch):
+    """Steps along the gradient alone take three times as many."""
+    solves = []
+    monkeypatch.setattr(
+        blend_optimiser, "bilevel_gradient", lambda *given: solves.append(1) or bilevel_gradient(*given)
+    )
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        mdp = FiniteMDP.random(5, 3, rng=rng, discount=0.9)
+        primary, *advice = rng.normal(size=(3, 5, 3))
+        optimise_blend(mdp, scalar_blend(mdp, primary, *advice), primary, temperature=0.3, penalty=0.05)
+    assert len(solves) < 900  # 512, and 1764 without
+
+
 def test_the_path_climbs_at_each_temperature_and_ends_at_the_result():
     blend = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.bad)
     found = optimise_blend(WORLD.mdp, blend, WORLD.primary, stages=3)
@@ -134,9 +149,28 @@ def test_learned_discount():
     assert dear.inner_discount < learned.inner_discount < 0.99 == fixed.inner_discount
 
 
+def test_the_gradient_is_that_of_the_penalised_return_by_weight_and_logit():
+    blend, step = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.bad), 1e-5
+    options = {"temperature": 0.1, "stages": 1, "penalty": 0.01, "learn_discount": True, "discount_penalty": 0.1}
+    path = optimise_blend(WORLD.mdp, blend, WORLD.primary, weights=np.full(1, 0.3), inner_discount=0.8, **options).path
+
+    def objective(weight, logit):
+        discount = float(1 / (1 + np.exp(-logit)))
+        solved = bilevel_gradient(WORLD.mdp, blend.reward(np.array([weight])), WORLD.primary, 0.1, discount)
+        return float(solved.primary_return) - 0.01 * weight**2 - 0.1 * discount
+
+    logit = np.log(0.8 / 0.2)
+    by_weight = (objective(0.3 + step, logit) - objective(0.3 - step, logit)) / (2 * step)
+    by_logit = (objective(0.3, logit + step) - objective(0.3, logit - step)) / (2 * step)
+    assert abs(by_logit) > 0.1 * abs(by_weight)
+    assert path.gradient_size[0] == pytest.approx(np.hypot(by_weight, by_logit), rel=1e-6)
+
+
 def test_without_a_penalty_the_weights_run_away():
     blend = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.bad)
     assert float(optimise_blend(WORLD.mdp, blend, WORLD.primary, penalty=0.0).weights[0]) < -30
+    endless = optimise_blend(WORLD.mdp, blend, WORLD.primary, temperature=0.1, stages=1, penalty=0.0)
+    assert not endless.converged and len(endless.path.weights) == 201
 
 
 def test_torch_gives_the_same():

@@ -116,3 +116,16 @@ def test_many_weights_at_once():
     together = blend.reward(weights)
     assert together.shape == (3, 4, 25, 4)
     np.testing.assert_allclose(together[1, 2], blend.reward(weights[1, 2]), atol=1e-14)
+
+
+def test_project_many_gradients():
+    blend = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.good, WORLD.bad)
+    gradients = np.random.default_rng(0).normal(size=(2, 25, 4))  # as many as weights: easy to pair up by mistake
+    expected = [[float((gradient * part).sum()) for part in blend.components] for gradient in gradients]
+    np.testing.assert_allclose(blend.project(gradients), expected, rtol=1e-12)
+
+
+def test_project_refuses_other_shapes(without_type_checks):
+    blend = scalar_blend(WORLD.mdp, WORLD.primary, WORLD.good)
+    with pytest.raises(ValueError, match="gradient has shape"):
+        blend.project(np.zeros((24, 4)))

@@ -204,7 +204,7 @@ def mixed_derivative(
         rewards, discount = blend(weights)
         return reward_to_go(torch.where(batch.mask, rewards, 0), discount) / (len(rewards) * batch.divisor)
 
-    moved = torch.where(batch.mask[..., None], jacfwd(advantages)(weights.detach()), 0)
+    moved = jacfwd(advantages)(weights.detach())  # 0 in the padding, as the sums themselves
     columns = [policy.gradient(batch.x, batch.actions, column) for column in moved.unbind(-1)]
     return torch.stack([torch.cat([part.reshape(-1) for part in column]) for column in columns], 1).detach()
 

@@ -50,7 +50,7 @@ def expected_matrix(world, policy, make):
 
 
 def close(found, expected, tolerance=1e-10):
-    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=tolerance)
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=tolerance)
 
 
 @pytest.fixture(params=[False, True], ids=["three steps", "early ends"])
@@ -64,7 +64,7 @@ def test_the_listed_episodes_are_all_there_are(world):
     policy = policy_of()
     chances = probabilities(episodes, policy)
     assert float(chances.sum()) == pytest.approx(1)
-    powers = DISCOUNT ** torch.arange(3)
+    powers = DISCOUNT ** torch.arange(3, dtype=DOUBLE)
     mean = float((chances * (episodes.batch.primary * powers).sum(1)).sum())
     assert mean == pytest.approx(float(policy_parameters.regularised_return(mdp, REWARD, logits_of(policy))))
 
@@ -84,7 +84,7 @@ def test_the_exact_product_is_an_unbiased_hessian_of_the_return(world):
     def exact_return(flat):  # by automatic differentiation, with nothing of ours
         log_prob, _ = functional_call(policy, named_parameters(policy, flat), episodes.batch[:2])
         chances = episodes.chance * torch.where(episodes.batch.mask, log_prob, 0).sum(1).exp()
-        return (chances * (episodes.batch.primary * DISCOUNT ** torch.arange(3)).sum(1)).sum()
+        return (chances * (episodes.batch.primary * DISCOUNT ** torch.arange(3, dtype=DOUBLE)).sum(1)).sum()
 
     close(found, hessian(exact_return)(flat_parameters(policy)))
 
@@ -100,7 +100,7 @@ def test_the_exact_product_is_the_transposed_derivative_of_the_expected_gradient
     def expected_gradient(flat):
         chances = episodes.chance * run(flat)[0].sum(1).exp()
         lags = torch.arange(3)[:, None] - torch.arange(3)
-        to_go = batch.primary @ torch.where(lags >= 0, DISCOUNT ** lags.clamp(min=0), 0).to(DOUBLE)
+        to_go = batch.primary @ torch.where(lags >= 0, DISCOUNT ** lags.clamp(min=0).to(DOUBLE), 0).to(DOUBLE)
 
         def of_the_sampled(inner):
             log_prob, entropy = run(inner)
