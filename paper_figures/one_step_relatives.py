@@ -61,7 +61,8 @@ CLAIMS = (
         threshold="final return, IMGL less MGL, mean of both kinds of advice and both starts of a seed: interval below "
         ".02 (refuted if it is above .02)",
         published="",
-        limits=f"{SMALL} IMGL with the Hessian of the sampled gradient, as automatic differentiation gives it.",
+        limits=f"{SMALL} IMGL with the Hessian of the sampled gradient, as automatic differentiation gives it. "
+        "One seed of both had been seen beforehand.",
     ),
     Claim(
         id="one-weight-suffices",

@@ -99,9 +99,11 @@ PAPERS: tuple[Paper, ...] = (
         question=QUESTION,
         method="LIRPG: the primary return after one update, judged by importance weights on the episodes that made it",
         functions=(
+            "rewardlab.shaping.sampled.OneStep",
             "rewardlab.shaping.sampled.one_step.importance_weighted_return",
             "rewardlab.shaping.sampled.one_step.inner_update",
         ),
+        figures=("one_step_relatives",),
     ),
     Paper(
         title="Learning to Utilize Shaping Rewards: A New Approach of Reward Shaping",
@@ -110,13 +112,15 @@ PAPERS: tuple[Paper, ...] = (
         question=QUESTION,
         method="BiPaRS: weights of a shaping reward by explicit mapping, one-step or carried meta-gradients",
         functions=(
+            "rewardlab.shaping.sampled.OneStep",
+            "rewardlab.shaping.sampled.ToldWeights",
             "rewardlab.shaping.unrolled_hypergradient",
             "rewardlab.shaping.forward_unrolled_hypergradient",
             "rewardlab.shaping.sampled.one_step.explicit_mapping_return",
             "rewardlab.shaping.sampled.one_step.meta_gradient_return",
             "rewardlab.shaping.sampled.one_step.carried_sensitivity",
         ),
-        figures=("hypergradient_curvature",),
+        figures=("hypergradient_curvature", "one_step_relatives"),
     ),
     Paper(
         title="Optimizing Millions of Hyperparameters by Implicit Differentiation",

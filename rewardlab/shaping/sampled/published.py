@@ -71,6 +71,10 @@ def published_blend(world: World, features: int, heuristics: int = 1, *, rng: in
 def published_barfi(world: World, env, *, auxiliary, rng: int = 0, **changes) -> Barfi:
     """A trainer as published.
 
+    As published it begins with a warm-up on the plain sum of the rewards, which bad advice can turn into a policy that
+    never finds back, and its Neumann series is first-order in effect. `warm_up=False` leaves the first out,
+    `curvature="fisher", normalise=True` solves the curvature.
+
     Args:
         world: Which experiment.
         env: Its environment.
@@ -79,6 +83,7 @@ def published_barfi(world: World, env, *, auxiliary, rng: int = 0, **changes) ->
         **changes: Settings that differ; see `BarfiSettings`.
 
     Raises:
+        TypeError: If `auxiliary` is one text, or a setting is unknown.
         ValueError: If there is no such experiment; or see `Barfi`.
 
     Example:
@@ -87,6 +92,8 @@ def published_barfi(world: World, env, *, auxiliary, rng: int = 0, **changes) ->
         >>> published_barfi("maze", maze, auxiliary=("good",)).train(3).returns.shape
         (3,)
     """
+    if isinstance(auxiliary, str):
+        raise TypeError(f"auxiliary is {auxiliary!r}, expected several names: write ({auxiliary!r},)")
     policy = published_policy(world, env, rng=rng)
     blend = published_blend(world, policy.features.size, len(auxiliary), rng=rng + 1)
     return Barfi(env, policy, blend, getattr(BarfiSettings, world)(**changes), auxiliary=auxiliary, rng=rng)

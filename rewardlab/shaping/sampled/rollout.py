@@ -92,7 +92,7 @@ class Rollout:
                 f"rewardlab.adapters.auxiliary_rewards puts one there"
             )
         missing = [name for name in self.auxiliary if name not in found]
-        raise ValueError(f"{place}: info['auxiliary'] has {sorted(found)}, not {missing[0]!r}")
+        raise ValueError(f"{place}: info['auxiliary'] has {sorted(found)}, not {missing[0]!r}; put it there")
 
     def _check(self, primary: list, auxiliary: list, number: int) -> None:
         columns = {"the primary reward": primary}

@@ -228,3 +228,8 @@ def test_published_settings_are_those_of_the_paper():
     cheetah = BarfiSettings.half_cheetah()
     assert (cheetah.optimiser, cheetah.warm_up, cheetah.discount_learning_rate) == ("adam", False, 0.0)
     assert BarfiSettings().curvature == "fisher" and BarfiSettings().normalise
+
+
+def test_one_name_is_no_list_of_names():
+    with pytest.raises(TypeError, match=r"write \('good',\)"):
+        published_barfi("maze", gymnasium.make("rewardlab/GuidedMaze-v0"), auxiliary="good")
