@@ -32,5 +32,5 @@ def test_the_bad_advice_holds_its_agent_in_the_trap():
 
 @pytest.mark.parametrize("trap", [(4, 4), (5, 0), (-1, 0)])
 def test_bad_trap(trap):
-    with pytest.raises(ValueError, match="goal|outside"):
+    with pytest.raises(ValueError, match=r"goal|outside"):
         guided_grid(trap=trap)
