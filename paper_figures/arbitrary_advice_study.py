@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from rewardlab.exact import FiniteMDP, gridworld
-from rewardlab.shaping.advised_sarsa import AdvisedLearner, advised_sarsa
+from rewardlab.shaping.tabular.advised_sarsa import AdvisedLearner, advised_sarsa
 
 SIDE, GOAL_REWARD, DISCOUNT = 10, 10.0, 0.99
 SHORTEST = 2 * (SIDE - 1)  # steps from one corner to the other

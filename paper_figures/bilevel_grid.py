@@ -8,9 +8,9 @@ from environments.guided.exact_grid import GuidedGrid, guided_grid
 from paper_figures.bilevel_grid_panels import draw_arms, draw_landscape, draw_visits
 from paper_figures.figure import Claim, Scale, Verdict
 from rewardlab.exact import occupancy, policy_return, potential_shaping
-from rewardlab.shaping.blend_optimiser import BlendResult, optimise_blend
-from rewardlab.shaping.blends import per_state_blend, scalar_blend
-from rewardlab.shaping.hypergradient import solve_inner
+from rewardlab.shaping.bilevel.blend_optimiser import BlendResult, optimise_blend
+from rewardlab.shaping.bilevel.blends import per_state_blend, scalar_blend
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
 
 TITLE = "Bi-level blends, solved exactly"
 

@@ -9,10 +9,10 @@ import pandas as pd
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, optimal_policy, policy_return
-from rewardlab.shaping.hypergradient import reward_hypergradient, solve_inner
-from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning, implicit_hypergradient
-from rewardlab.shaping.policy_parameters import hessian
-from rewardlab.shaping.unrolled import UnrolledGradient, unrolled_hypergradient
+from rewardlab.shaping.bilevel.hypergradient import reward_hypergradient, solve_inner
+from rewardlab.shaping.bilevel.implicit_gradient import SurrogateCurvatureWarning, implicit_hypergradient
+from rewardlab.shaping.bilevel.policy_parameters import hessian
+from rewardlab.shaping.bilevel.unrolled import UnrolledGradient, unrolled_hypergradient
 
 __all__ = ["LOOPS", "OFFSETS", "OPTIONS", "SHARES", "hypergradients", "learned_blends", "neumann_errors"]
 

@@ -10,7 +10,7 @@ import torch
 
 import environments.guided  # noqa: F401 - registers the maze
 from paper_figures.figure import Scale
-from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning
+from rewardlab.shaping.bilevel.implicit_gradient import SurrogateCurvatureWarning
 from rewardlab.shaping.sampled.barfi import Barfi
 from rewardlab.shaping.sampled.curvature import NeumannWarning, solve_curvature
 from rewardlab.shaping.sampled.curvature_products import curvature_product

@@ -13,10 +13,10 @@ from environments.guided.exact_maze import ExactMaze, exact_maze
 from environments.guided.maze import POTENTIALS
 from paper_figures.figure import Scale
 from rewardlab.exact.planning import optimal_policy
-from rewardlab.shaping.blend_optimiser import optimise_blend
-from rewardlab.shaping.blends import scalar_blend
-from rewardlab.shaping.hypergradient import solve_inner
-from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning
+from rewardlab.shaping.bilevel.blend_optimiser import optimise_blend
+from rewardlab.shaping.bilevel.blends import scalar_blend
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
+from rewardlab.shaping.bilevel.implicit_gradient import SurrogateCurvatureWarning
 from rewardlab.shaping.sampled.curvature import NeumannWarning
 from rewardlab.shaping.sampled.published import published_barfi, published_policy
 from rewardlab.shaping.sampled.reinforce import Reinforce

@@ -12,7 +12,7 @@ from environments.guided.exact_grid import guided_grid
 from paper_figures.figure import Scale
 from rewardlab.exact.evaluation import policy_return
 from rewardlab.shaping.sampled import BlendNetwork, OneHot, OneStep, OneStepSettings, SoftmaxPolicy, ToldWeights
-from rewardlab.shaping.tabular_barfi import Arm, tabular_barfi
+from rewardlab.shaping.tabular.barfi import Arm, tabular_barfi
 
 __all__ = ["ADVICE", "METHODS", "ONE_STEP", "STARTS", "part_of", "run_all"]
 

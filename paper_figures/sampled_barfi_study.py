@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from environments.guided.exact_grid import guided_grid
-from rewardlab.shaping.tabular_barfi import Arm, BlendRuns, tabular_barfi
+from rewardlab.shaping.tabular.barfi import Arm, BlendRuns, tabular_barfi
 
 UPDATES, EVERY, DRAWN = 200, 2, 4  # updates; from one exact evaluation to the next; to the next that is drawn
 SOLVED, STUCK = 0.8, 0.5  # primary return that counts as learned, and as not learned

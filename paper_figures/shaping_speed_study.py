@@ -7,7 +7,7 @@ import numpy as np
 
 from rewardlab.exact import FiniteMDP, optimal_policy
 from rewardlab.shaping.rule import shaping_reward
-from rewardlab.shaping.tabular_learning import LearningRuns, first_within, q_learning, q_values_from
+from rewardlab.shaping.tabular.q_learning import LearningRuns, first_within, q_learning, q_values_from
 
 CELLS, DISCOUNT = 20, 0.95
 MAX_STEPS, GOOD_RUN = 100, 25  # time limit of an episode on the chain; a good one takes at most so many steps

@@ -10,7 +10,7 @@ import pandas as pd
 from rewardlab.adapters.shaping_gymnasium import VectorPotentialShaping
 from rewardlab.exact import FiniteMDP, policy_return
 from rewardlab.shaping.rule import OnTruncation, shaping_reward
-from rewardlab.shaping.tabular_learning import q_learning
+from rewardlab.shaping.tabular.q_learning import q_learning
 
 DISCOUNT = 0.9
 PAID_FOREVER, POTENTIAL = 1.0, 5.0  # one room that pays for ever: its value is 10, and 5 less the potential

@@ -209,7 +209,7 @@ EXPECTED = {
     "look-back: discount": (ValueError, "discount is 0.0, expected a number in (0, 1]"),
     "advised: actions": (
         ValueError,
-        "action_values and advice have shapes (4, 3) and (4, 2), expected the same number of actions in both",
+        "action_values and potential have shapes (4, 3) and (4, 2), expected the same number of actions",
     ),
     "advised: weight": (ValueError, "weight is 1.5, expected a number in [0, 1]"),
     "advice: shape": (ValueError, "advice has shape (3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)"),

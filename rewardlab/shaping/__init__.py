@@ -20,16 +20,15 @@ from rewardlab.shaping.advice import (
     look_back_advice,
     reevaluation_error,
 )
-from rewardlab.shaping.advised_sarsa import AdvisedLearner, SarsaRuns, advised_sarsa
 from rewardlab.shaping.arbitrary_advice import (
     AdviceFixedPoint,
     advice_fixed_point,
     explicit_action_values,
     explicit_weight,
 )
-from rewardlab.shaping.blend_optimiser import BlendPath, BlendResult, optimise_blend
-from rewardlab.shaping.blends import RewardBlend, feature_blend, per_state_blend, scalar_blend
-from rewardlab.shaping.hypergradient import (
+from rewardlab.shaping.bilevel.blend_optimiser import BlendPath, BlendResult, optimise_blend
+from rewardlab.shaping.bilevel.blends import RewardBlend, feature_blend, per_state_blend, scalar_blend
+from rewardlab.shaping.bilevel.hypergradient import (
     BilevelGradient,
     InnerSolution,
     bilevel_gradient,
@@ -38,9 +37,13 @@ from rewardlab.shaping.hypergradient import (
     reward_hypergradient,
     solve_inner,
 )
-from rewardlab.shaping.implicit_gradient import ImplicitGradient, SurrogateCurvatureWarning, implicit_hypergradient
-from rewardlab.shaping.inner_loop import gradient_ascent, stationary_logits
-from rewardlab.shaping.policy_parameters import (
+from rewardlab.shaping.bilevel.implicit_gradient import (
+    ImplicitGradient,
+    SurrogateCurvatureWarning,
+    implicit_hypergradient,
+)
+from rewardlab.shaping.bilevel.inner_loop import gradient_ascent, stationary_logits
+from rewardlab.shaping.bilevel.policy_parameters import (
     discount_derivative,
     hessian,
     hessian_vector_product,
@@ -48,6 +51,7 @@ from rewardlab.shaping.policy_parameters import (
     policy_gradient,
     regularised_return,
 )
+from rewardlab.shaping.bilevel.unrolled import UnrolledGradient, forward_unrolled_hypergradient, unrolled_hypergradient
 from rewardlab.shaping.potentials import (
     DistancePotential,
     LearnedPotential,
@@ -57,9 +61,9 @@ from rewardlab.shaping.potentials import (
     optimal_value_potential,
 )
 from rewardlab.shaping.rule import learner_bootstraps, shape_episode, shaping_reward, telescoped
-from rewardlab.shaping.tabular_barfi import Arm, BlendRuns, tabular_barfi
-from rewardlab.shaping.tabular_learning import LearningRuns, first_within, q_learning, q_values_from
-from rewardlab.shaping.unrolled import UnrolledGradient, forward_unrolled_hypergradient, unrolled_hypergradient
+from rewardlab.shaping.tabular.advised_sarsa import AdvisedLearner, SarsaRuns, advised_sarsa
+from rewardlab.shaping.tabular.barfi import Arm, BlendRuns, tabular_barfi
+from rewardlab.shaping.tabular.q_learning import LearningRuns, first_within, q_learning, q_values_from
 
 __all__ = [
     "AdviceFixedPoint",

@@ -9,9 +9,9 @@ import pytest
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP
-from rewardlab.shaping.blend_optimiser import optimise_blend
-from rewardlab.shaping.blends import scalar_blend
-from rewardlab.shaping.hypergradient import bilevel_gradient, solve_inner
+from rewardlab.shaping.bilevel.blend_optimiser import optimise_blend
+from rewardlab.shaping.bilevel.blends import scalar_blend
+from rewardlab.shaping.bilevel.hypergradient import bilevel_gradient, solve_inner
 from tests.benchmarks.test_pipeline_speed import best_seconds
 
 TEMPERATURE = 0.3

@@ -5,7 +5,7 @@ import numpy as np
 from environments.guided.exact_grid import guided_grid
 from paper_figures.hypergradient_curvature_study import OFFSETS, OPTIONS, hypergradients, learned_blends, neumann_errors
 from rewardlab.exact import policy_return
-from rewardlab.shaping.inner_loop import gradient_ascent
+from rewardlab.shaping.bilevel.inner_loop import gradient_ascent
 
 
 def test_experiment_with_forty_steps_of_training():

@@ -19,7 +19,7 @@ from paper_figures.shaping_speed_study import (
     table_difference,
 )
 from rewardlab.exact import optimal_policy
-from rewardlab.shaping.tabular_learning import LearningRuns
+from rewardlab.shaping.tabular.q_learning import LearningRuns
 
 
 def test_the_value_of_the_chain():

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rewardlab.checks import check_choice, check_scalar
-from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning
+from rewardlab.shaping.bilevel.implicit_gradient import SurrogateCurvatureWarning
 
 __all__ = ["Curvature", "CurvatureSolution", "NeumannWarning", "Product", "solve_curvature"]
 

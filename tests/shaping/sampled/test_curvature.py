@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardlab.exact.mdp import FiniteMDP
-from rewardlab.shaping.hypergradient import solve_inner
-from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning
-from rewardlab.shaping.policy_parameters import discount_derivative, hessian, mixed_derivative, policy_gradient
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
+from rewardlab.shaping.bilevel.implicit_gradient import SurrogateCurvatureWarning
+from rewardlab.shaping.bilevel.policy_parameters import discount_derivative, hessian, mixed_derivative, policy_gradient
 from rewardlab.shaping.sampled.curvature import NeumannWarning, solve_curvature
 
 seeds = st.integers(0, 2**20)

@@ -6,8 +6,8 @@ import torch
 from torch.func import functional_call, grad, hessian, jacrev
 
 from rewardlab.exact.mdp import FiniteMDP
-from rewardlab.shaping import policy_parameters
-from rewardlab.shaping.hypergradient import solve_inner
+from rewardlab.shaping.bilevel import policy_parameters
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
 from rewardlab.shaping.sampled.curvature import solve_curvature
 from rewardlab.shaping.sampled.curvature_products import (
     curvature_product,
@@ -231,7 +231,7 @@ def vectors_by_offset(offset):
     return found
 
 
-@pytest.mark.filterwarnings("ignore::rewardlab.shaping.implicit_gradient.SurrogateCurvatureWarning")
+@pytest.mark.filterwarnings("ignore::rewardlab.shaping.bilevel.implicit_gradient.SurrogateCurvatureWarning")
 def test_an_offset_flips_the_hypergradient_of_the_surrogate():
     base = vectors_by_offset(0.0)["fisher"].vector
     for offset, least, most in ((-3.0, -1.0, -0.75), (3.0, 0.75, 1.0)):

@@ -6,7 +6,8 @@ import torch
 from torch.func import functional_call
 
 from rewardlab.exact.mdp import FiniteMDP
-from rewardlab.shaping import policy_parameters
+from rewardlab.shaping.bilevel import policy_parameters
+from rewardlab.shaping.bilevel.unrolled import unrolled_hypergradient
 from rewardlab.shaping.sampled.curvature_products import flat_parameters, named_parameters, surrogate_product
 from rewardlab.shaping.sampled.episodes import Batch
 from rewardlab.shaping.sampled.features import OneHot
@@ -21,7 +22,6 @@ from rewardlab.shaping.sampled.one_step import (
     mixed_derivative,
 )
 from rewardlab.shaping.sampled.policies import SoftmaxPolicy
-from rewardlab.shaping.unrolled import unrolled_hypergradient
 from tests.shaping.sampled.layered_world import layered_world, listed, policy_of
 
 DOUBLE = torch.float64

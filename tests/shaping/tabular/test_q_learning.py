@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rewardlab.exact import FiniteMDP, action_values, gridworld, optimal_policy, policy_return
-from rewardlab.shaping.tabular_learning import first_within, q_learning, q_values_from
+from rewardlab.shaping.tabular.q_learning import first_within, q_learning, q_values_from
 
 GRID = gridworld(["S...", "...G"], discount=0.9)
 GOAL = np.broadcast_to((np.arange(8) == 7).astype(float), (8, 4, 8)).copy()

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rewardlab.exact import FiniteMDP, action_values
-from rewardlab.shaping.advised_sarsa import BLOCK, DRAWS, AdvisedLearner, advised_sarsa
 from rewardlab.shaping.arbitrary_advice import advice_fixed_point
+from rewardlab.shaping.tabular.advised_sarsa import BLOCK, DRAWS, AdvisedLearner, advised_sarsa
 
 BANDIT = FiniteMDP(np.ones((1, 2, 1)), 0.5)
 PAYS, ADVICE = np.array([[1.0, 0.0]]), np.array([[0.0, 2.0]])

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rewardlab.checks import check_array, check_finite, check_scalar
-from rewardlab.shaping.tabular_episodes import TabularEpisodes
+from rewardlab.shaping.tabular.episodes import TabularEpisodes
 
 __all__ = ["entropy_gradient", "fisher_solve", "returns_to_go", "score_sums", "state_means"]
 

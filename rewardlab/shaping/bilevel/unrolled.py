@@ -11,9 +11,9 @@ from jaxtyping import Float
 from rewardlab.arrays import Array, array_namespace
 from rewardlab.checks import check_scalar
 from rewardlab.exact.mdp import FiniteMDP, Reward
-from rewardlab.shaping.inner_loop import checked_start
-from rewardlab.shaping.policy_parameters import Logits, checked_directions, checked_point
-from rewardlab.shaping.policy_point import PolicyPoint
+from rewardlab.shaping.bilevel.inner_loop import checked_start
+from rewardlab.shaping.bilevel.policy_parameters import Logits, checked_directions, checked_point
+from rewardlab.shaping.bilevel.policy_point import PolicyPoint
 
 __all__ = ["UnrolledGradient", "forward_unrolled_hypergradient", "unrolled_hypergradient"]
 

@@ -12,8 +12,8 @@ from rewardlab.checks import as_generator, check_array, check_choice, check_fini
 from rewardlab.exact.evaluation import policy_return
 from rewardlab.exact.mdp import FiniteMDP, Reward
 from rewardlab.shaping.rule import shape_episode
-from rewardlab.shaping.tabular_episodes import EpisodeSampler, TabularEpisodes
-from rewardlab.shaping.tabular_gradients import entropy_gradient, fisher_solve, returns_to_go, score_sums, state_means
+from rewardlab.shaping.tabular.episodes import EpisodeSampler, TabularEpisodes
+from rewardlab.shaping.tabular.gradients import entropy_gradient, fisher_solve, returns_to_go, score_sums, state_means
 
 __all__ = ["Arm", "BlendRuns", "Curvature", "Method", "tabular_barfi"]
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, policy_return, potential_shaping
-from rewardlab.shaping import blend_optimiser
-from rewardlab.shaping.blend_optimiser import optimise_blend
-from rewardlab.shaping.blends import per_state_blend, scalar_blend
-from rewardlab.shaping.hypergradient import bilevel_gradient, solve_inner
+from rewardlab.shaping.bilevel import blend_optimiser
+from rewardlab.shaping.bilevel.blend_optimiser import optimise_blend
+from rewardlab.shaping.bilevel.blends import per_state_blend, scalar_blend
+from rewardlab.shaping.bilevel.hypergradient import bilevel_gradient, solve_inner
 from tests.strategies import seeds
 
 WORLD = guided_grid()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewardlab.exact import FiniteMDP, gridworld, uniform_policy
-from rewardlab.shaping.tabular_episodes import EpisodeSampler
+from rewardlab.shaping.tabular.episodes import EpisodeSampler
 from tests.strategies import corridor, seeds, worlds
 
 

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, policy_return, potential_shaping
-from rewardlab.shaping.tabular_barfi import Arm, tabular_barfi
+from rewardlab.shaping.tabular.barfi import Arm, tabular_barfi
 from tests.strategies import corridor, forward_world, seeds, worlds
 
 QUICK = {"seeds": 2, "batch": 4, "horizon": 6, "updates": 5, "evaluate_every": 2}

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from rewardlab.arrays import Array, array_namespace, as_float64
 from rewardlab.checks import check_array, check_broadcast, check_finite, check_scalar
 from rewardlab.exact.mdp import FiniteMDP, Reward
-from rewardlab.shaping.policy_point import PolicyPoint, checked_discount, checked_logits, policy_point
+from rewardlab.shaping.bilevel.policy_point import PolicyPoint, checked_discount, checked_logits, policy_point
 
 __all__ = [
     "checked_directions",

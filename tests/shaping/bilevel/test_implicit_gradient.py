@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, occupancy, policy_return, potential_shaping
-from rewardlab.shaping.hypergradient import bilevel_gradient, solve_inner
-from rewardlab.shaping.implicit_gradient import SurrogateCurvatureWarning, implicit_hypergradient
-from rewardlab.shaping.inner_loop import stationary_logits
-from rewardlab.shaping.policy_parameters import hessian
+from rewardlab.shaping.bilevel.hypergradient import bilevel_gradient, solve_inner
+from rewardlab.shaping.bilevel.implicit_gradient import SurrogateCurvatureWarning, implicit_hypergradient
+from rewardlab.shaping.bilevel.inner_loop import stationary_logits
+from rewardlab.shaping.bilevel.policy_parameters import hessian
 from tests.strategies import seeds, worlds
 
 ETA = 2.0
@@ -291,7 +291,7 @@ def test_what_is_published_for_neumann_is_first_order():
 
 @settings(max_examples=50)
 @given(seeds, st.sampled_from(["exact", "fisher", "first_order", "neumann", "surrogate"]), st.sampled_from([0.0, 0.2]))
-@pytest.mark.filterwarnings("ignore::rewardlab.shaping.implicit_gradient.SurrogateCurvatureWarning")
+@pytest.mark.filterwarnings("ignore::rewardlab.shaping.bilevel.implicit_gradient.SurrogateCurvatureWarning")
 def test_a_batch_is_its_worlds_one_by_one_and_torch_is_numpy(seed, curvature, penalty):
     mdp, primary, auxiliary = random_problems(seed, worlds=3, states=4)
     blended, step, inner = primary + auxiliary, np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.8, 0.9])

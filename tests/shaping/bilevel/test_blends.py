@@ -7,8 +7,8 @@ from hypothesis import given
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP
-from rewardlab.shaping.blends import RewardBlend, feature_blend, per_state_blend, scalar_blend
-from rewardlab.shaping.hypergradient import reward_hypergradient
+from rewardlab.shaping.bilevel.blends import RewardBlend, feature_blend, per_state_blend, scalar_blend
+from rewardlab.shaping.bilevel.hypergradient import reward_hypergradient
 from tests.strategies import seeds
 
 WORLD = guided_grid()

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, policy_return, potential_shaping
-from rewardlab.shaping.hypergradient import solve_inner
-from rewardlab.shaping.implicit_gradient import implicit_hypergradient
-from rewardlab.shaping.inner_loop import gradient_ascent
-from rewardlab.shaping.unrolled import forward_unrolled_hypergradient, unrolled_hypergradient
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
+from rewardlab.shaping.bilevel.implicit_gradient import implicit_hypergradient
+from rewardlab.shaping.bilevel.inner_loop import gradient_ascent
+from rewardlab.shaping.bilevel.unrolled import forward_unrolled_hypergradient, unrolled_hypergradient
 from tests.strategies import seeds, worlds
 
 STEP = 1e-5

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, occupancy, policy_return, potential_shaping
-from rewardlab.shaping.blends import RewardBlend
-from rewardlab.shaping.hypergradient import (
+from rewardlab.shaping.bilevel.blends import RewardBlend
+from rewardlab.shaping.bilevel.hypergradient import (
     bilevel_gradient,
     fisher_hypergradient,
     forward_hypergradient,

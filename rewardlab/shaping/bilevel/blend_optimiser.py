@@ -10,8 +10,8 @@ from jaxtyping import Float
 from rewardlab.arrays import Array, array_namespace, as_float64, to_numpy
 from rewardlab.checks import check_scalar
 from rewardlab.exact.mdp import FiniteMDP, Reward
-from rewardlab.shaping.blends import RewardBlend
-from rewardlab.shaping.hypergradient import InnerSolution, bilevel_gradient
+from rewardlab.shaping.bilevel.blends import RewardBlend
+from rewardlab.shaping.bilevel.hypergradient import InnerSolution, bilevel_gradient
 
 __all__ = ["BlendPath", "BlendResult", "optimise_blend"]
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from environments.guided.exact_grid import guided_grid
 from rewardlab.exact import FiniteMDP, policy_return
-from rewardlab.shaping.hypergradient import solve_inner
-from rewardlab.shaping.inner_loop import gradient_ascent, stationary_logits
-from rewardlab.shaping.policy_parameters import hessian, policy_gradient, regularised_return
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
+from rewardlab.shaping.bilevel.inner_loop import gradient_ascent, stationary_logits
+from rewardlab.shaping.bilevel.policy_parameters import hessian, policy_gradient, regularised_return
 from tests.strategies import seeds, worlds
 
 

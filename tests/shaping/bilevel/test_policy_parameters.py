@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardlab.exact import FiniteMDP, occupancy, policy_return, potential_shaping
-from rewardlab.shaping.hypergradient import solve_inner
-from rewardlab.shaping.policy_parameters import (
+from rewardlab.shaping.bilevel.hypergradient import solve_inner
+from rewardlab.shaping.bilevel.policy_parameters import (
     discount_derivative,
     hessian,
     hessian_vector_product,

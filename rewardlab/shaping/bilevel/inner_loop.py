@@ -7,8 +7,8 @@ from jaxtyping import Float
 from rewardlab.arrays import Array, array_namespace
 from rewardlab.checks import check_scalar
 from rewardlab.exact.mdp import FiniteMDP, Reward
-from rewardlab.shaping.policy_parameters import Logits, checked_point
-from rewardlab.shaping.policy_point import PolicyPoint
+from rewardlab.shaping.bilevel.policy_parameters import Logits, checked_point
+from rewardlab.shaping.bilevel.policy_point import PolicyPoint
 
 __all__ = ["checked_start", "gradient_ascent", "stationary_logits"]
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from rewardlab.exact import FiniteMDP, policy_return, uniform_policy
-from rewardlab.shaping.implicit_gradient import implicit_hypergradient
+from rewardlab.shaping.bilevel.implicit_gradient import implicit_hypergradient
 from rewardlab.shaping.rule import shape_episode
-from rewardlab.shaping.tabular_episodes import EpisodeSampler
-from rewardlab.shaping.tabular_gradients import (
+from rewardlab.shaping.tabular.episodes import EpisodeSampler
+from rewardlab.shaping.tabular.gradients import (
     entropy_gradient,
     fisher_solve,
     returns_to_go,

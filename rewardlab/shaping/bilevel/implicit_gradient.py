@@ -15,8 +15,8 @@ from jaxtyping import Float
 from rewardlab.arrays import Array, array_namespace, as_float64, is_array, to_numpy
 from rewardlab.checks import check_array, check_broadcast, check_choice, check_finite, check_scalar
 from rewardlab.exact.mdp import FiniteMDP, Reward
-from rewardlab.shaping.policy_parameters import Logits, checked_point
-from rewardlab.shaping.policy_point import PolicyPoint
+from rewardlab.shaping.bilevel.policy_parameters import Logits, checked_point
+from rewardlab.shaping.bilevel.policy_point import PolicyPoint
 
 __all__ = ["Curvature", "ImplicitGradient", "SurrogateCurvatureWarning", "implicit_hypergradient"]
 
