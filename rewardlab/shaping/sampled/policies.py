@@ -1,6 +1,7 @@
 """Stochastic policies on features: a softmax over actions, a Gaussian of fixed width."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from rewardlab.shaping.sampled.linear_softmax import LinearSoftmax
 __all__ = ["GaussianPolicy", "Policy", "SoftmaxPolicy"]
 
 
-class Policy(nn.Module):
+class Policy(nn.Module, ABC):
     """A distribution over actions given features of the observation.
 
     Args:
@@ -47,23 +48,23 @@ class Policy(nn.Module):
             inputs = width
         self.net = nn.Sequential(*layers[:-1])
 
+    @abstractmethod
     def forward(
         self, x: Float[Tensor, "*n features"], actions: Num[Tensor, "*n_and_dimensions"]
     ) -> tuple[Tensor, Tensor]:
         """Logarithms of the probabilities (or densities) of the actions, and entropies of the distributions."""
-        raise NotImplementedError
 
     def log_prob(self, x: Float[Tensor, "*n features"], actions: Num[Tensor, "..."]) -> Float[Tensor, "*n"]:
         """Logarithm of the probability, or density, of each action."""
         return self(x, actions)[0]
 
+    @abstractmethod
     def entropy(self, x: Float[Tensor, "*n features"]) -> Float[Tensor, "*n"]:
         """Entropy of the distribution at each row, in nats; of a Gaussian the mean over its dimensions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, observation: np.ndarray, generator: np.random.Generator):
         """An action at one observation: an index, or a vector (action dimensions,)."""
-        raise NotImplementedError
 
     def outputs(self, observation: np.ndarray) -> np.ndarray:
         """The network's outputs at one observation, without torch where there is one layer."""

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -75,7 +76,7 @@ class History:
         return cls(**{name: {c: values.tolist() for c, values in table.items()} for name, table in state.items()})
 
 
-class Trainer:
+class Trainer(ABC):
     """Trains a policy on episodes; subclasses say how in `update`.
 
     Args:
@@ -145,23 +146,23 @@ class Trainer:
         row = {"primary": episode.primary.sum(), **sums, "steps": len(episode.primary), "discount": self.inner_discount}
         History.append(self.history.episodes, **row)
 
+    @abstractmethod
     def update(self) -> None:
         """What is learned after each episode."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def inner_discount(self) -> float:
         """The discount that the policy is trained with."""
-        raise NotImplementedError
 
     def facts(self) -> dict:
         """What a checkpoint must have in common with the trainer that loads it, as plain numbers and text."""
         shapes = {name: list(parameter.shape) for name, parameter in self.policy.named_parameters()}
         return {"seed": self.seed, "auxiliary": list(self.auxiliary), "horizon": self.rollout.horizon, "policy": shapes}
 
+    @abstractmethod
     def learned(self) -> dict[str, torch.nn.Module | Ascent]:
         """Modules and optimisers whose states a checkpoint holds."""
-        raise NotImplementedError
 
     def state_dict(self) -> dict:
         """All that is needed to go on, in tensors, numbers and text."""

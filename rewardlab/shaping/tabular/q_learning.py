@@ -73,8 +73,8 @@ def q_learning(
 
     Raises:
         TypeError: If the world is of torch, an array no NumPy array, or a number none.
-        ValueError: If there are several worlds or rewards, a shape does not fit, an entry is not finite, or a number
-            is out of range.
+        ValueError: If there are several worlds or rewards, a shape does not fit, an entry is not finite, episodes begin
+            in a terminal state, or a number is out of range.
 
     Source: Ng, Harada and Russell 1999 for the shaping; Wiewiora 2003 for potentials as first values.
 

@@ -322,3 +322,11 @@ def test_no_steps_are_no_tables_and_arguments_stay_as_they_were():
     q_learning(GRID.mdp, GOAL, episodes=2, max_steps=5, potential=potential, initial_values=first, seeds=1)
     q_values_from(*DATA, initial_values=TABLE, discount=0.9)
     assert potential.tolist() == list(range(8)) and (first == 1).all() and (TABLE == 0).all()
+
+
+def test_episodes_that_begin_at_their_end_are_refused():
+    transition = np.zeros((2, 1, 2))
+    transition[:, :, 1] = 1
+    ends = FiniteMDP(transition, 0.9, initial=np.array([0.5, 0.5]), terminal=np.array([False, True]))
+    with pytest.raises(ValueError, match="begins some episodes in a terminal state"):
+        q_learning(ends, np.zeros((2, 1)), episodes=1, max_steps=2)
