@@ -35,8 +35,8 @@ EXPECTED = {  # from an independent calculation of the same grid
 }  # fmt: skip
 _LIMITS = (
     "Agents are solved exactly at temperature 0.03 in a 5 x 5 grid (slip and trap of the random grids are drawn). "
-    "Nothing is sampled, so nothing is said about how fast anyone learns. The published curves are of "
-    "sampled agents in other worlds."
+    "What comes out with the trap in the middle was known before the thresholds were written. Nothing is sampled, so "
+    "nothing is said about how fast anyone learns. The published curves are of sampled agents in other worlds."
 )
 _PAPER = "2310.19007"
 
@@ -70,7 +70,8 @@ CLAIMS = (
         "(refuted if it never differs by more than 1e-9)",
         published="often hurts performance (curves, no number read)",
         limits="For an agent that solves its task a potential of the state can neither help nor harm, exactly; what "
-        "sampled agents suffer is another matter, and the published code shapes by a potential of the action.",
+        "sampled agents suffer is another matter, and the published code shapes by a potential of the action. A "
+        "theorem, known beforehand.",
     ),
     Claim(
         id="discount-repairs",

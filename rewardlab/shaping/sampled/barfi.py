@@ -15,7 +15,7 @@ from rewardlab.shaping.sampled.episodes import Batch
 from rewardlab.shaping.sampled.policies import Policy
 from rewardlab.shaping.sampled.settings import BarfiSettings
 from rewardlab.shaping.sampled.surrogate import reward_to_go
-from rewardlab.shaping.sampled.trainer import History, Trainer
+from rewardlab.shaping.sampled.trainer import History, Trainer, check_names, parameter_shapes
 
 __all__ = ["Barfi"]
 
@@ -61,10 +61,7 @@ class Barfi(Trainer):
         rng: int = 0,
     ):
         settings = BarfiSettings() if settings is None else settings
-        if isinstance(auxiliary, str) or len(auxiliary) != blend.heuristics:
-            raise ValueError(
-                f"auxiliary is {auxiliary!r}, expected {blend.heuristics} names: one a weight of the blend"
-            )
+        check_names(auxiliary, blend)
         super().__init__(env, policy, auxiliary=auxiliary, buffer=settings.buffer, horizon=settings.horizon, rng=rng)
         self.blend, self.settings = blend, settings
         self.switched = False  # from warm-up to the blend
@@ -140,8 +137,8 @@ class Barfi(Trainer):
 
     def facts(self) -> dict:
         """See `Trainer.facts`."""
-        shapes = {name: list(parameter.shape) for name, parameter in self.blend.named_parameters()}
-        return {"trainer": "barfi"} | super().facts() | {"blend": shapes} | asdict(self.settings)
+        blend = {"trainer": "barfi", "blend": parameter_shapes(self.blend)}
+        return super().facts() | blend | asdict(self.settings)
 
     def state_dict(self) -> dict:
         """See `Trainer.state_dict`."""

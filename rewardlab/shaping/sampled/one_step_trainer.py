@@ -25,7 +25,7 @@ from rewardlab.shaping.sampled.one_step import (
 )
 from rewardlab.shaping.sampled.policies import Policy
 from rewardlab.shaping.sampled.surrogate import reward_to_go
-from rewardlab.shaping.sampled.trainer import History, Trainer
+from rewardlab.shaping.sampled.trainer import History, Trainer, check_names, parameter_shapes
 
 __all__ = ["OneStep", "OneStepMethod", "OneStepSettings", "ToldWeights"]
 
@@ -175,10 +175,7 @@ class OneStep(Trainer):
         rng: int = 0,
     ):
         settings = OneStepSettings() if settings is None else settings
-        if isinstance(auxiliary, str) or len(auxiliary) != blend.heuristics:
-            raise ValueError(
-                f"auxiliary is {auxiliary!r}, expected {blend.heuristics} names: one a weight of the blend"
-            )
+        check_names(auxiliary, blend)
         told = isinstance(policy.features, ToldWeights)
         if told != (settings.method == "explicit_mapping") or (told and policy.features.blend is not blend):
             raise ValueError(
@@ -228,8 +225,9 @@ class OneStep(Trainer):
 
     def facts(self) -> dict:
         """See `Trainer.facts`."""
-        shapes = {name: list(parameter.shape) for name, parameter in self.blend.named_parameters()}
-        return {"trainer": "one_step"} | super().facts() | {"blend": shapes} | asdict(self.settings)
+        return (
+            {"trainer": "one_step"} | super().facts() | {"blend": parameter_shapes(self.blend)} | asdict(self.settings)
+        )
 
     def state_dict(self) -> dict:
         """See `Trainer.state_dict`."""

@@ -14,12 +14,13 @@ import torch
 
 from rewardlab.checks import check_scalar
 from rewardlab.shaping.sampled.ascent import Ascent
+from rewardlab.shaping.sampled.blend_network import BlendNetwork
 from rewardlab.shaping.sampled.checkpoint import load_checkpoint, save_checkpoint
 from rewardlab.shaping.sampled.episodes import EpisodeBuffer
 from rewardlab.shaping.sampled.policies import Policy
 from rewardlab.shaping.sampled.rollout import Rollout
 
-__all__ = ["History", "Trainer"]
+__all__ = ["History", "Trainer", "check_names", "parameter_shapes"]
 
 
 @dataclass
@@ -74,6 +75,21 @@ class History:
     def from_state(cls, state: dict) -> "History":
         """What `state_dict` came from."""
         return cls(**{name: {c: values.tolist() for c, values in table.items()} for name, table in state.items()})
+
+
+def check_names(auxiliary: Sequence[str], blend: BlendNetwork) -> None:
+    """Do nothing if there is one name a weight of the blend.
+
+    Raises:
+        ValueError: If there are more or fewer, or one text is given for several.
+    """
+    if isinstance(auxiliary, str) or len(auxiliary) != blend.heuristics:
+        raise ValueError(f"auxiliary is {auxiliary!r}, expected {blend.heuristics} names: one a weight of the blend")
+
+
+def parameter_shapes(module: torch.nn.Module) -> dict[str, list[int]]:
+    """Shapes of a module's parameters, by name."""
+    return {name: list(parameter.shape) for name, parameter in module.named_parameters()}
 
 
 class Trainer(ABC):
@@ -157,7 +173,7 @@ class Trainer(ABC):
 
     def facts(self) -> dict:
         """What a checkpoint must have in common with the trainer that loads it, as plain numbers and text."""
-        shapes = {name: list(parameter.shape) for name, parameter in self.policy.named_parameters()}
+        shapes = parameter_shapes(self.policy)
         return {"seed": self.seed, "auxiliary": list(self.auxiliary), "horizon": self.rollout.horizon, "policy": shapes}
 
     @abstractmethod
