@@ -1,4 +1,4 @@
-"""What a figure's result depends on, as one hash: its code, what that imports, scale, seed and library versions."""
+"""What a figure's result depends on, as one hash: its code, what that imports, recorded data, scale, seed, versions."""
 
 import ast
 import hashlib
@@ -7,9 +7,11 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from paper_figures.recorded import recorded_folder
+
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("rewardlab", "environments", "paper_figures")
-LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "gymnasium", "mujoco")
+PACKAGES = ("rewardlab", "environments", "llm_scale", "paper_figures")
+LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib", "torch", "gymnasium", "mujoco", "transformers")
 
 
 def library_versions() -> dict[str, str]:
@@ -33,7 +35,8 @@ def fingerprint(figure: Path, *, scale: str, seed: int, root: Path = ROOT) -> st
         root: Folder that holds the packages the figure may import.
     """
     digest = hashlib.sha256(f"{scale} {seed} {sorted(library_versions().items())}".encode())
-    for path in sorted(import_closure(figure, root)):
+    recorded = recorded_folder(figure.stem, scale, root)
+    for path in [*sorted(import_closure(figure, root)), *sorted(recorded.glob("*"))]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -100,6 +100,7 @@ def _section(record: dict[str, Any], output: Path, notes: list[str]) -> str:
     name = record["figure"]
     files = " · ".join(f"<a href='{name}/{file}'>{label}</a>" for file, label in LINKS.items())
     libraries = ", ".join(f"{library} {version}" for library, version in record["versions"].items())
+    recorded = _recorded_facts(record["recorded"]) if record.get("recorded") else ""
     return (
         f"<section id='{name}'><h2>{escape(record['title'])}</h2>"
         + (f"<div class='note'>{'<br>'.join(map(escape, notes))}</div>" if notes else "")
@@ -107,8 +108,14 @@ def _section(record: dict[str, Any], output: Path, notes: list[str]) -> str:
         + _table(record["table"])
         + f"<div class='claims'>{''.join(map(_claim, record['claims']))}</div>"
         + f"<p class='facts'>{files}<br>scale {record['scale']} · {record['seconds']:.1f} s · "
-        f"seed {record['seed']} · {record['date']} · {escape(libraries)}</p></section>"
+        f"seed {record['seed']} · {record['date']} · {escape(libraries)}{recorded}</p></section>"
     )
+
+
+def _recorded_facts(run: dict[str, Any]) -> str:
+    """What is said of a figure that was not computed when the report was made."""
+    facts = (f"{run['wall_seconds']:.0f} s", run["device"], f"commit {run['commit']}", run["date"])
+    return f"<br><b>recorded</b> · <code>{escape(run['command'])}</code> · {escape(' · '.join(facts))}"
 
 
 def _picture(folder: Path, title: str) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.fingerprint import ROOT, fingerprint, library_versions
+from paper_figures.recorded import recorded_run
 
 SEED = 0
 FOLDER = Path(__file__).resolve().parent
@@ -41,11 +42,13 @@ class Figure:
         id: Its name, the file's stem.
         path: Its file.
         extra: Modules it needs beyond the base install.
+        recorded: Scales at which it is drawn from a recorded run.
     """
 
     id: str
     path: Path
     extra: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,10 @@ def discover(folder: Path = FOLDER) -> dict[str, Figure]:
     for path in sorted(folder.glob("*.py")):
         assigned = _assignments(ast.parse(path.read_bytes(), filename=str(path)))
         if "CLAIMS" in assigned:
-            extra = ast.literal_eval(assigned["EXTRA"]) if "EXTRA" in assigned else ()
-            figures[path.stem] = Figure(path.stem, path, tuple(extra))
+            extra, recorded = (
+                tuple(ast.literal_eval(assigned[name])) if name in assigned else () for name in ("EXTRA", "RECORDED")
+            )
+            figures[path.stem] = Figure(path.stem, path, extra, recorded)
     return figures
 
 
@@ -104,7 +109,7 @@ def run_figure(figure: Figure, scale: Scale, output: Path = OUTPUT, *, seed: int
     cached = record is not None and record["key"] == key
     if not cached:
         _check_requirements(figure, scale)
-        record = _compute(figure, scale, seed, key, kept)
+        record = _compute(figure, scale, seed, key, kept, root)
     published = output / figure.id
     if read_record(published) != record:
         published.mkdir(parents=True, exist_ok=True)
@@ -142,7 +147,7 @@ def _check_requirements(figure: Figure, scale: Scale) -> None:
     missing = [name for name in ("matplotlib", *figure.extra) if importlib.util.find_spec(name) is None]
     if missing:
         raise FigureError(f"{figure.id} needs {', '.join(missing)}; install it with: pip install -e '.[figures]'")
-    if scale.name == "gpu":
+    if scale.name == "gpu" and scale.name not in figure.recorded:
         import torch
 
         if not torch.cuda.is_available():
@@ -162,7 +167,7 @@ def _load(figure: Figure) -> ModuleType:
     return module
 
 
-def _compute(figure: Figure, scale: Scale, seed: int, key: str, kept: Path) -> dict[str, Any]:
+def _compute(figure: Figure, scale: Scale, seed: int, key: str, kept: Path, root: Path) -> dict[str, Any]:
     """Run a figure's functions and put the files in `kept`, all of them or none."""
     import matplotlib
 
@@ -186,6 +191,7 @@ def _compute(figure: Figure, scale: Scale, seed: int, key: str, kept: Path) -> d
         "seconds": round(seconds, 3),
         "date": time.strftime("%Y-%m-%d"),
         "versions": {"python": platform.python_version(), **library_versions()},
+        "recorded": recorded_run(figure.id, scale.name, root) if scale.name in figure.recorded else None,
         "key": key,
     }
     kept.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The differentiable half of a training step: log-probabilities of given completions, each prompt computed once."""
