@@ -11,20 +11,22 @@ file. On several processes: `torchrun --nproc-per-node 2 -m llm_scale.grpo ...`,
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+import tyro
 from torch import Tensor
 
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import LoraSettings, load
-from llm_scale.models.supervised import warmed_up
+from llm_scale.models.supervised import warm_up
 from llm_scale.objectives.advantages import token_level_advantages
-from llm_scale.objectives.loss import BatchCounts, policy_loss
+from llm_scale.objectives.loss import BatchCounts, PolicyLoss, merged_metrics, policy_loss
 from llm_scale.objectives.objective import Objective, objective
 from llm_scale.rewards.reward_path import RewardPath, Rewards
 from llm_scale.rewards.sample import samples_of
@@ -32,95 +34,44 @@ from llm_scale.rollouts.completions import Completions
 from llm_scale.rollouts.sampling import sample
 from llm_scale.running.checkpoints import load_checkpoint, save_checkpoint
 from llm_scale.running.distributed import World, wrap
-from llm_scale.running.progress import progress
+from llm_scale.running.progress import TrainingProgress
 from llm_scale.running.run_log import RunLog
+from llm_scale.running.shares import joined_shares
+from llm_scale.settings import Settings
 from llm_scale.tasks.loading import task as task_by_name
 from llm_scale.tasks.task import Problem, Task
-from llm_scale.tasks.verifying import verify_all
+from llm_scale.tasks.verifying import Failure, verify_all
 from llm_scale.training_pass.forward import completion_log_probs
 
-__all__ = ["Loop", "Settings", "main", "train"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A run, whole: the same settings give the same numbers on the same machine."""
-
-    model: str = "smollm2"
-    """smollm2, tiny, or a Hugging Face id or folder."""
-    task: str = "addition"
-    """A task by name, such as addition:digits=2, chains, reasoning_gym:chain_sum, gsm8k."""
-    reward: str = "rewards/correct.toml"
-    """The reward path, a TOML file."""
-    objective: str = "grpo"
-    """One of the family by name."""
-    steps: int = 100
-    prompts: int = 8
-    """Questions a step, over all processes."""
-    group: int = 8
-    """Samples a question."""
-    temperature: float = 1.0
-    max_new_tokens: int | None = None
-    """By default the task's."""
-    learning_rate: float = 5e-6
-    rising_steps: int = 0
-    """Steps over which the learning rate rises from 0."""
-    max_gradient_norm: float = 1.0
-    updates: int = 1
-    """Passes over each batch; more than one makes it off-policy, and the clipping matter."""
-    prompts_per_update: int | None = None
-    """Questions an update; by default all of the batch's."""
-    prompts_per_pass: int | None = None
-    """Questions a forward and backward pass (gradients are accumulated); by default all of an update's."""
-    kl_weight: float | None = None
-    """By default the objective's."""
-    lora_rank: int = 0
-    """0 trains every weight."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    device: str = "auto"
-    warm_up: int = 0
-    """Steps of supervised fine-tuning on the task's demonstrations before; 0 for none."""
-    parallel: Literal["ddp", "fsdp2"] = "ddp"
-    """How weights lie where there are several processes."""
-    redraws: int = 0
-    """How often questions whose group has no signal (all rewards equal) are replaced by others (DAPO)."""
-    on_failure: Literal["mask", "stop"] = "mask"
-    """What happens when a signal raises, hangs or has no number for a sample."""
-    verify_seconds: float = 5.0
-    evaluate_every: int = 10
-    evaluation_problems: int = 64
-    checkpoint_every: int = 25
-    folder: str | None = None
-    """Where results go; by default runs/<model>-<task>-<objective>-<hash of the settings>."""
-    seed: int = 0
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What must agree for a run to be resumed: everything but how long, where, and how often is saved."""
-        free = ("steps", "folder", "checkpoint_every", "device")
-        return {name: value for name, value in asdict(self).items() if name not in free}
-
-    def results(self) -> Path:
-        """Folder of the results."""
-        if self.folder:
-            return Path(self.folder)
-        digest = hashlib.sha256(json.dumps(self.fingerprint(), sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{Path(self.model).name}-{self.task}-{self.objective}-{digest}"
-        return Path("runs") / "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+__all__ = ["Batch", "Loop", "Settings", "main"]
 
 
 @dataclass
 class Batch:
-    """What one step learns from: this process's share of the samples."""
+    """What one step learns from: this process's share of the samples.
+
+    Args:
+        problems: Questions, P of them.
+        completions: The answers, B = P x group rows.
+        rewards: What they are worth.
+        advantages: Of their tokens, (B, T).
+        reference_log_probs: Under the first policy, (B, T), where it is asked for.
+    """
 
     problems: list[Problem]
     completions: Completions
     rewards: Rewards
     advantages: Tensor
-    reference_log_probs: Tensor | None = None
+    reference_log_probs: Tensor | None
+
+    @property
+    def present(self) -> Tensor:
+        """Which samples have a reward, (B,)."""
+        return torch.as_tensor(self.rewards.present, device=self.advantages.device)
 
 
 class Loop:
-    """The training loop, with its parts open: `roll_out`, `score`, `learn`, `evaluate`, `train`.
+    """The training loop, with its parts open: `roll_out`, `learn`, `evaluate`, `one_step`, `train`.
 
     Args:
         settings: The run.
@@ -139,16 +90,16 @@ class Loop:
         reward_path: RewardPath | None = None,
         world: World | None = None,
     ) -> None:
-        self.settings = settings
-        self.world = world or World.current()
+        self.settings, self.world = settings, world or World.current()
         self.task = task or task_by_name(settings.task)
-        self.objective = self._objective()
-        self.lm = language_model or self._language_model()
         self.reward_path = reward_path or RewardPath.from_toml(
             settings.reward, self.task, on_failure=settings.on_failure, seconds=settings.verify_seconds
         )
+        self.objective = self._objective()
+        self.lm = language_model or self._language_model()
         self.max_new_tokens = settings.max_new_tokens or self.task.max_new_tokens
-        if self.objective.kl_weight:
+        self.held_against_reference = bool(self.objective.kl_weight) or settings.measure_kl
+        if self.held_against_reference:
             self.lm.keep_reference()
         self.policy = wrap(self.lm, self.world, kind=settings.parallel)
         self.optimiser = torch.optim.AdamW(self.lm.parameters(), lr=settings.learning_rate, weight_decay=0.0)
@@ -158,65 +109,292 @@ class Loop:
         """Train to the last step, from the newest checkpoint on where there is one.
 
         Returns:
-            One row of numbers a step, as in metrics.csv.
+            What was logged of each step done now; all of it is in metrics.csv.
         """
         settings, folder = self.settings, self.settings.results()
         self._resume(folder)
-        log = RunLog(folder, resume_from_step=self.step) if self.world.is_main else None
         rows = []
-        with progress(settings.steps, start=self.step, folder=folder, shown=self.world.is_main) as bar:
+        with ExitStack() as stack:
+            log = bar = None
+            if self.world.is_main:
+                log = stack.enter_context(RunLog(folder, resume_from_step=self.step or -1))
+                shown = ("evaluation/greedy", "reward/mean", "length/mean")
+                bar = stack.enter_context(TrainingProgress(settings.steps, folder, done=self.step, shown=shown))
             while self.step < settings.steps:
                 row = self.one_step()
                 rows.append(row)
                 if log:
                     log.write(self.step, row)
-                bar.advance(row)
-                if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
+                    bar.advance(row)
+                if settings.checkpoint_every and self.step % settings.checkpoint_every == 0:
                     self._save(folder)
-        if log:
-            log.close()
+            if settings.checkpoint_every and rows and self.step % settings.checkpoint_every:
+                self._save(folder)
         return rows
 
     def one_step(self) -> dict[str, float]:
-        """Sample, score, learn; evaluate when it is time. Returns what is logged."""
-        settings, row = self.settings, {}
-        if self.step % settings.evaluate_every == 0:
-            row |= self.evaluate()
+        """Evaluate when it is time, sample, score and learn; returns what is logged."""
+        row = self.evaluate() if self.step % self.settings.evaluate_every == 0 else {}
         started = time.perf_counter()
         batch = self.roll_out()
-        rolled_out = time.perf_counter()
-        row |= self.learn(batch)
-        row |= {"seconds/roll_out": rolled_out - started, "seconds/learn": time.perf_counter() - rolled_out}
+        between = time.perf_counter()
+        row |= self.learn(batch) | self._summary(batch)
+        row |= {"seconds/roll_out": between - started, "seconds/learn": time.perf_counter() - between}
         self.step += 1
-        if self.step == settings.steps:
+        if self.step == self.settings.steps:
             row |= self.evaluate()
         return row
 
     def roll_out(self) -> Batch:
         """Ask, answer and score: this process's share of the step's batch, the same for the same settings and step."""
         settings = self.settings
-        problems = self.task.problems("train", settings.prompts, seed=self._seed("ask"))
-        problems = self.world.split(problems)
-        completions = self._answers(problems, attempt=0)
-        for attempt in range(1, settings.redraws + 1):
-            problems, completions = self._with_signal(problems, completions, attempt)
-        group_ids = np.repeat(np.arange(len(problems)), settings.group)
-        rewards = self.reward_path(samples_of(self.lm, problems, completions), group_ids)
-        reference = self._reference_log_probs(completions) if self.lm.has_reference else None
-        return Batch(problems, completions, rewards, self._advantages(rewards, completions, group_ids, reference), reference)
+        problems = self.world.split(self.task.problems("train", settings.prompts, seed=self._seed("ask")))
+        completions = self._answers(problems, "answer")
+        for attempt in range(settings.redraws):
+            problems, completions = self._redrawn(problems, completions, attempt)
+        groups = np.repeat(np.arange(len(problems)), settings.group)
+        rewards = self.reward_path(samples_of(self.lm, problems, completions), groups)
+        reference = self._reference_log_probs(completions) if self.held_against_reference else None
+        advantages = self._advantages(rewards, completions, groups, reference)
+        return Batch(problems, completions, rewards, advantages, reference)
 
     def learn(self, batch: Batch) -> dict[str, float]:
-        """Climb the objective on a batch: `updates` passes over it, one optimiser step per `prompts_per_update`."""
-        settings, row = self.settings, Means()
-        number = len(batch.problems)
+        """Climb the objective on a batch: `updates` passes over it, an optimiser step for `prompts_per_update` each."""
+        settings, parts, norms, entropies = self.settings, [], [], []
         for _ in range(settings.updates):
-            for update in _parts(number, settings.prompts_per_update, self.world.size):
+            for update in _parts(range(len(batch.problems)), settings.prompts_per_update, self.world.size):
                 rows = _rows(update, settings.group)
-                counts = BatchCounts(
-                    sequences=self.world.sum(float(batch.present[rows].sum())),
-                    tokens=self.world.sum(float(batch.completions.mask[rows][batch.present[rows]].sum())),
-                )
-                for part in _parts(len(update), settings.prompts_per_pass, self.world.size):
-                    self._accumulate(batch, [update[place] for place in part], counts, row)
-                row.add("gradient_norm", self._optimise())
-        return row.means() | self._summary(batch)
+                own = BatchCounts.of(batch.completions.mask[rows], batch.present[rows])
+                whole = BatchCounts(int(self.world.sum(own.sequences)), int(self.world.sum(own.tokens)))
+                self.optimiser.zero_grad(set_to_none=True)
+                for part in _parts(update, settings.prompts_per_pass, self.world.size):
+                    loss, entropy = self._loss(batch, part, whole)
+                    loss.loss.backward()
+                    parts.append(replace(loss, loss=loss.loss.detach()))
+                    entropies.append(entropy / max(whole.tokens, 1))
+                norms.append(self._optimise())
+        merged = merged_metrics(parts)
+        each = {name: value if name == "ratio_max" else value / len(norms) for name, value in merged.items()}
+        row = {f"policy/{name}": value for name, value in each.items()}
+        return row | {
+            "policy/loss": float(sum(part.loss for part in parts)) / len(norms),
+            "policy/entropy": sum(entropies) / len(norms),
+            "policy/gradient_norm": float(np.mean(norms)),
+        }
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Accuracy by the task's own rule on held-out problems, always the same ones: greedy, and sampled."""
+        settings = self.settings
+        problems = self.world.split(self.task.problems("test", settings.evaluation_problems, seed=settings.seed))
+        row = {}
+        for name, group, temperature in (
+            ("greedy", 1, 0.0),
+            ("sampled", settings.evaluation_samples, settings.temperature),
+        ):
+            completions = self._sample(problems, group, temperature, self._generator("evaluate", name))
+            known = [score for score in self._verified(problems, completions) if not isinstance(score, Failure)]
+            tokens, samples = float(completions.lengths.sum()), completions.samples
+            row[f"evaluation/{name}"] = self.world.sum(sum(known)) / max(self.world.sum(len(known)), 1)
+            row[f"evaluation/{name}_length"] = self.world.sum(tokens) / self.world.sum(samples)
+        return row
+
+    def _objective(self) -> Objective:
+        settings = self.settings
+        changes = {} if settings.kl_weight is None else {"kl_weight": settings.kl_weight}
+        process = self.reward_path.process
+        credit = settings.credit or ("token" if process is not None and process.credit == "token" else None)
+        return objective(settings.objective, **changes, **({"credit": credit} if credit else {}))
+
+    def _language_model(self) -> LanguageModel:
+        settings = self.settings
+        device = settings.device
+        if device == "auto":
+            device = f"cuda:{self.world.local_rank}" if torch.cuda.is_available() else "cpu"
+        lora = LoraSettings(rank=settings.lora_rank) if settings.lora_rank else None
+        lm = load(settings.model, device=device, lora=lora, seed=settings.seed)
+        if settings.warm_up:
+            problems = self.task.problems("train", 64 * settings.warm_up, seed=settings.seed)
+            shown = [(problem.prompt, self.task.demonstration(problem)) for problem in problems]
+            warm_up(lm, shown, steps=settings.warm_up, learning_rate=settings.warm_up_learning_rate, seed=settings.seed)
+        return lm
+
+    def _answers(self, problems: list[Problem], *why: Any) -> Completions:
+        return self._sample(problems, self.settings.group, self.settings.temperature, self._generator(*why))
+
+    def _sample(
+        self, problems: list[Problem], group: int, temperature: float, generator: torch.Generator
+    ) -> Completions:
+        prompts = [self.lm.encode(problem.prompt) for problem in problems]
+        with self._computing(), self.policy.whole():
+            return sample(
+                self.lm,
+                prompts,
+                group=group,
+                max_new_tokens=self.max_new_tokens,
+                temperature=temperature,
+                generator=generator,
+            )
+
+    def _redrawn(
+        self, problems: list[Problem], completions: Completions, attempt: int
+    ) -> tuple[list[Problem], Completions]:
+        """Replace questions that every sample, or none, has answered right by others that were not asked before."""
+        scores = self._verified(problems, completions)
+        right = np.array([not isinstance(score, Failure) and score == 1.0 for score in scores])
+        share = right.reshape(len(problems), -1).mean(1)
+        idle = np.flatnonzero((share == 0) | (share == 1)).tolist()
+        if not idle:
+            return problems, completions
+        new = self.task.problems("train", len(idle), seed=self._seed("ask again", attempt, self.world.rank))
+        answers = self._answers(new, "answer again", attempt)
+        kept = [place for place in range(len(problems)) if place not in idle]
+        merged = [problems[place] for place in kept] + new
+        return merged, Completions.concatenated([completions.of_prompts(kept), answers], pad_id=self.lm.pad_id)
+
+    def _verified(self, problems: list[Problem], completions: Completions) -> list[float | Failure]:
+        texts = [self.lm.decode(completions.completion_of(row)) for row in range(completions.samples)]
+        return verify_all(self.task, problems, texts, seconds=self.settings.verify_seconds)
+
+    @torch.no_grad()
+    def _reference_log_probs(self, completions: Completions) -> Tensor:
+        with self._computing(), self.lm.reference() as model:
+            return completion_log_probs(model, **_inputs(completions, self.settings.temperature)).log_probs
+
+    def _advantages(
+        self, rewards: Rewards, completions: Completions, groups: np.ndarray, reference: Tensor | None
+    ) -> Tensor:
+        """Of this process's samples; statistics over the batch are over that of all processes."""
+        mask = completions.mask
+        if rewards.advantages is not None:  # the reward file takes them itself
+            return torch.as_tensor(rewards.advantages, device=mask.device).float()[:, None] * mask
+        own = {
+            "rewards": torch.as_tensor(rewards.rewards),
+            "mask": mask.cpu(),
+            "groups": torch.as_tensor(groups),
+            "step_rewards": rewards.token_step_rewards(mask.shape[1]),
+            "step_ends": rewards.step_ends,
+            "log_probs": completions.log_probs.cpu(),
+            "reference_log_probs": None if reference is None else reference.cpu(),
+        }
+        shares = self.world.gather(own)
+        every = joined_shares(shares)
+        advantages = token_level_advantages(objective=self.objective, **every)
+        first = sum(len(share["rewards"]) for share in shares[: self.world.rank])
+        return advantages[first : first + len(groups), : mask.shape[1]].float().to(mask.device)
+
+    def _loss(self, batch: Batch, part: Sequence[int], whole: BatchCounts) -> tuple[PolicyLoss, float]:
+        """Loss of some questions of a batch, and the sum of its tokens' entropies."""
+        rows = _rows(part, self.settings.group)
+        completions = batch.completions.of_prompts(part)
+        width = completions.mask.shape[1]
+        with self._computing():
+            now = self.policy(**_inputs(completions, self.settings.temperature))
+        loss = policy_loss(
+            now.log_probs,
+            completions.log_probs,
+            batch.advantages[rows, :width],
+            completions.mask,
+            self.objective,
+            reference_log_probs=None if batch.reference_log_probs is None else batch.reference_log_probs[rows, :width],
+            present=batch.present[rows],
+            whole=whole,
+            max_length=self.max_new_tokens,
+        )
+        return loss, float(now.entropies[batch.present[rows]].sum())
+
+    def _optimise(self) -> float:
+        """One optimiser step; returns the gradient's norm before it was cut to the largest allowed."""
+        settings = self.settings
+        rising = min(1.0, (self.step + 1) / max(settings.rising_steps, 1))
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * rising
+        self.world.add_gradients(self.lm)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.lm.parameters(), settings.max_gradient_norm))
+        if not np.isfinite(norm):
+            raise FloatingPointError(f"step {self.step}: the gradient's norm is {norm}, expected a finite number")
+        self.optimiser.step()
+        return norm
+
+    def _summary(self, batch: Batch) -> dict[str, float]:
+        """What there is to know of a batch before it was learned from."""
+        completions, rewards = batch.completions, batch.rewards
+        lengths = completions.lengths.double()
+        row = rewards.summary() | {
+            "reward/constant_groups": _constant_groups(rewards.rewards, self.settings.group),
+            "length/mean": float(lengths.mean()),
+            "length/ended": float(completions.ended.double().mean()),
+            "policy/learning_rate": self.optimiser.param_groups[0]["lr"],
+            "tokens": self.world.sum(float(lengths.sum())),
+        }
+        if batch.reference_log_probs is not None:
+            difference = (completions.log_probs - batch.reference_log_probs) * completions.mask
+            row["policy/kl_from_first"] = float(difference.sum(1).mean())  # nats a completion, unbiased (k1)
+        return row
+
+    def _computing(self):
+        return torch.autocast(
+            self.lm.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16", cache_enabled=False
+        )
+
+    def _seed(self, *why: Any) -> int:
+        """A seed for one purpose at one step: nothing that came before has a part in it, so a resumed run goes on."""
+        label = json.dumps([self.settings.seed, self.step, *why]).encode()
+        return int.from_bytes(hashlib.blake2b(label, digest_size=7).digest(), "big")
+
+    def _generator(self, *why: Any) -> torch.Generator:
+        return torch.Generator(device=self.lm.device).manual_seed(self._seed(*why, self.world.rank))
+
+    def _save(self, folder: Path) -> None:
+        model, optimiser = self.policy.state(self.optimiser)
+        if self.world.is_main:
+            save_checkpoint(
+                folder / "checkpoints",
+                self.step,
+                model=model,
+                optimiser=optimiser,
+                generators={},
+                settings=self.settings.fingerprint(),
+                extra={"pipeline": self.reward_path.state_dict()},
+            )
+        self.world.barrier()
+
+    def _resume(self, folder: Path) -> None:
+        found = load_checkpoint(folder / "checkpoints", settings=self.settings.fingerprint())
+        if found is not None:
+            self.policy.load_state(found.model, self.optimiser, found.optimiser)
+            self.reward_path.load_state_dict(found.extra["pipeline"])
+            self.step = found.step
+
+
+def _inputs(completions: Completions, temperature: float) -> dict[str, Any]:
+    """Arguments of a training pass."""
+    given = {name: getattr(completions, name) for name in ("prompts", "ids", "mask", "group")}
+    return given | {"temperature": temperature}
+
+
+def _rows(prompts: Sequence[int], group: int) -> list[int]:
+    return [prompt * group + sample for prompt in prompts for sample in range(group)]
+
+
+def _parts(prompts: Sequence[int], number: int | None, processes: int) -> Iterator[list[int]]:
+    """Prompts in turns of `number` over all processes, or all of them in one."""
+    own = max(1, len(prompts) if number is None else number // processes)
+    for first in range(0, len(prompts), own):
+        yield list(prompts[first : first + own])
+
+
+def _constant_groups(rewards: np.ndarray, group: int) -> float:
+    """Share of the questions all of whose samples have the same reward: they teach nothing."""
+    known = [row[np.isfinite(row)] for row in rewards.reshape(-1, group)]
+    return float(np.mean([row.size == 0 or np.ptp(row) < 1e-12 for row in known]))
+
+
+def main() -> None:
+    """Train as the command line says."""
+    loop = Loop(tyro.cli(Settings, description=__doc__))
+    loop.train()
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from llm_scale.models.quiet import quiet
+
 __all__ = ["LanguageModel"]
 
 
@@ -166,8 +168,9 @@ class LanguageModel:
         """
         if self.adapted:
             raise ValueError(f"{self.name!r} has adapters, which a model folder does not hold; merge() them first")
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        with quiet():
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
 
     def merge(self) -> None:
         """Add the adapters into the weights and drop them, so that the model is an ordinary one again."""

@@ -1,16 +1,15 @@
 """Load a language model by name: the packaged one, a tiny one, a folder, or any on Hugging Face."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from llm_scale.models import smollm2, tiny
 from llm_scale.models.language_model import LanguageModel
+from llm_scale.models.quiet import quiet
+from rewardlab.checks import check_scalar
 
 __all__ = ["DTYPES", "LoraSettings", "load"]
 
@@ -36,6 +35,11 @@ class LoraSettings:
     alpha: float = 32.0
     dropout: float = 0.0
     layers: tuple[str, ...] = ALL_LINEAR
+
+    def __post_init__(self):
+        check_scalar("rank", self.rank, low=1, whole=True)
+        check_scalar("alpha", self.alpha, low=0, open_low=True)
+        check_scalar("dropout", self.dropout, low=0, high=1)
 
 
 def load(
@@ -68,7 +72,7 @@ def load(
     else:
         model, tokenizer = _pretrained(name, DTYPES[dtype])
     if lora is not None:
-        model = _with_adapters(model, lora, seed)
+        model = _with_adapters(model, lora, name, seed)
     return LanguageModel(model.to(device), tokenizer, name, chat=bool(tokenizer.chat_template))
 
 
@@ -76,7 +80,7 @@ def _pretrained(name: str, dtype: torch.dtype):
     source = smollm2.path() if name == "smollm2" else name
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise ValueError(f"the folder {source} holds no config.json, so no model in Hugging Face's form")
-    with _quiet():
+    with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
             model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
@@ -88,11 +92,13 @@ def _pretrained(name: str, dtype: torch.dtype):
     return model.eval(), tokenizer
 
 
-def _with_adapters(model, lora: LoraSettings, seed: int):
+def _with_adapters(model: PreTrainedModel, lora: LoraSettings, name: str, seed: int):
     try:
         import peft
     except ImportError as error:
         raise ImportError("adapters (LoRA) need the package peft: pip install 'rewardlab[llm]'") from error
+    if not any(layer.endswith(lora.layers) for layer, _ in model.named_modules()):
+        raise ValueError(f"no layer of {name!r} is named by lora's layers {', '.join(map(repr, lora.layers))}")
     config = peft.LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -104,14 +110,3 @@ def _with_adapters(model, lora: LoraSettings, seed: int):
         torch.manual_seed(seed)
         return peft.get_peft_model(model, config).eval()
 
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars of transformers: a second of loading needs none."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()

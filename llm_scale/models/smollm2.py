@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from llm_scale.models.cache import made_once
+from llm_scale.models.quiet import quiet
 
 __all__ = ["CACHED_AS", "GGUF_SHA256", "PACKAGE", "convert", "package_gguf", "path"]
 
@@ -70,7 +71,7 @@ def convert(gguf: Path, folder: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
         raise ImportError(f"reading {gguf.name} needs the package gguf: pip install 'rewardlab[llm]'")
     log.info("converting %s, once", gguf.name)
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar knows no other way to be still
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):  # reading the file has a bar of its own
         source = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     settings = source.config.to_dict()
@@ -80,5 +81,6 @@ def convert(gguf: Path, folder: Path) -> None:
     model.load_state_dict(source.state_dict(), assign=True)
     model.tie_weights()
     model.generation_config = source.generation_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

@@ -13,7 +13,9 @@ from llm_scale.reward_models.heads import RewardHead
 from llm_scale.reward_models.logistic import fit_logistic
 from rewardlab.checks import check_scalar
 
-__all__ = ["bootstrap_counts", "fit_bradley_terry", "fit_process_head"]
+NO_PENALTY = 1e-9  # keeps a member that makes no mistake from an infinite scale
+
+__all__ = ["bootstrap_counts", "calibrated", "fit_bradley_terry", "fit_process_head"]
 
 
 def fit_bradley_terry(
@@ -109,7 +111,14 @@ def fit_process_head(
     Args:
         features: At the ends of the steps, one row a step.
         labels: In [0, 1]: 1 for a good step, 0 for a bad one, between for a share of completions that succeed.
-        members, l2, seed, bootstrap, weights, hidden, steps, learning_rate: As for `fit_bradley_terry`.
+        members: As for `fit_bradley_terry`, like the rest.
+        l2: Weight of the penalty.
+        seed: Of bootstrap samples and first weights.
+        bootstrap: Whether each member sees a bootstrap sample.
+        weights: How much each row counts.
+        hidden: Width of the hidden layer.
+        steps: Of Adam.
+        learning_rate: Of Adam.
 
     Returns:
         A head with link "probability".
@@ -139,6 +148,32 @@ def fit_process_head(
     return RewardHead(centre, scale, *layers, link="probability", facts=facts)
 
 
+def calibrated(
+    head: RewardHead, features_chosen: Float[Tensor, "pairs d"], features_rejected: Float[Tensor, "pairs d"]
+) -> RewardHead:
+    """The head with every member's rewards on one scale: differences are log-odds of being preferred on these pairs.
+
+    Each member's scores are divided by the one temperature that makes the preferences most likely, which leaves its
+    order as it is. Take pairs that the head was not fitted on, or overconfidence stays.
+
+    Raises:
+        ValueError: If the head gives probabilities, or a member is no better than chance on the pairs.
+
+    Source: Gao et al. 2023 (arXiv 2210.10760) recalibrate reward models by one temperature.
+    """
+    if head.link != "identity":
+        raise ValueError(f"the head has link {head.link!r}, expected rewards without limits to rescale")
+    gaps = head.score(features_chosen) - head.score(features_rejected)
+    ones = torch.ones_like(gaps[0])
+    slopes = torch.cat([fit_logistic(gap[:, None], ones, ones[None], l2=NO_PENALTY)[0] for gap in gaps])
+    if not (slopes > 0).all():
+        member = int((slopes <= 0).nonzero()[0])
+        raise ValueError(f"member {member} is no better than chance on these pairs, so no temperature mends it")
+    tensors = dict(head.named_buffers())
+    tensors |= {"weight": head.weight * slopes[:, None], "bias": head.bias * slopes}
+    return RewardHead(**tensors, facts=head.facts)
+
+
 def bootstrap_counts(rows: int, members: int, seed: int) -> Float[np.ndarray, "members rows"]:
     """How often each row is drawn into each member's bootstrap sample; a member's draw depends on no other's."""
     draws = [
@@ -148,7 +183,15 @@ def bootstrap_counts(rows: int, members: int, seed: int) -> Float[np.ndarray, "m
 
 
 def _train(
-    logits: Callable, targets: Tensor, counts: Tensor, width: int, hidden: int, l2: float, seed: int, steps: int, rate: float
+    logits: Callable,
+    targets: Tensor,
+    counts: Tensor,
+    width: int,
+    hidden: int,
+    l2: float,
+    seed: int,
+    steps: int,
+    rate: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weight, bias, hidden weight and hidden bias of members trained side by side; Adam keeps them apart."""
     device, members = counts.device, len(counts)

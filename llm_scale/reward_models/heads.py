@@ -61,7 +61,7 @@ class RewardHead(nn.Module):
             tensors |= {"hidden_weight": hidden_weight, "hidden_bias": hidden_bias}
         _check_shapes(tensors)
         for name, value in tensors.items():
-            self.register_buffer(name, value.detach().to(torch.float64).contiguous())
+            self.register_buffer(name, value.detach().to(torch.float64, copy=True).contiguous())
 
     @property
     def members(self) -> int:
@@ -102,7 +102,10 @@ class RewardHead(nn.Module):
     def member(self, index: int) -> "RewardHead":
         """One member as a head of its own."""
         index = range(self.members)[index]
-        own = {name: value if name in ("centre", "scale") else value[index : index + 1] for name, value in self._buffers.items()}
+        own = {
+            name: value if name in ("centre", "scale") else value[index : index + 1]
+            for name, value in self._buffers.items()
+        }
         return RewardHead(**own, link=self.link, facts=self.facts)
 
     def save(self, path: str | Path) -> None:
@@ -131,7 +134,10 @@ class RewardHead(nn.Module):
             raise ValueError(f"{path} is no safetensors file: {error}") from error
         if metadata.get("format") != FORMAT:
             raise ValueError(f"{path} holds {metadata.get('format')!r}, expected {FORMAT!r}")
-        return cls(**tensors, link=metadata["link"], facts=json.loads(metadata["facts"]))
+        try:
+            return cls(**tensors, link=metadata["link"], facts=json.loads(metadata["facts"]))
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def _check_shapes(tensors: dict[str, Tensor]) -> None:
@@ -139,7 +145,11 @@ def _check_shapes(tensors: dict[str, Tensor]) -> None:
     expected = {"centre": (width,), "scale": (width,), "weight": (members, width), "bias": (members,)}
     if "hidden_weight" in tensors:
         hidden = tensors["weight"].shape[1]
-        expected |= {"weight": (members, hidden), "hidden_weight": (members, hidden, width), "hidden_bias": (members, hidden)}
+        expected |= {
+            "weight": (members, hidden),
+            "hidden_weight": (members, hidden, width),
+            "hidden_bias": (members, hidden),
+        }
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
             raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, expected {shape}")

@@ -70,7 +70,9 @@ def _newton(
         direction = torch.cholesky_solve(slope[:, None], torch.linalg.cholesky(curvature))[:, 0]
         decrement = float(slope @ direction)
         length, current = 1.0, loss(coefficients)
-        while decrement > SETTLED and loss(coefficients - length * direction) > current - SUFFICIENT * length * decrement:
+        while (
+            decrement > SETTLED and loss(coefficients - length * direction) > current - SUFFICIENT * length * decrement
+        ):
             length /= 2
         coefficients = coefficients - length * direction
         if decrement < CONVERGED:

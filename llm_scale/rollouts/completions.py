@@ -1,9 +1,11 @@
 """The samples of a batch of prompts: token ids, which of them count, and their log-probabilities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 __all__ = ["Completions"]
 
@@ -59,3 +61,25 @@ class Completions:
     def completion_of(self, row: int) -> list[int]:
         """Return the token ids of sample `row`, without padding."""
         return self.ids[row, self.mask[row]].tolist()
+
+    def of_prompts(self, places: Sequence[int]) -> "Completions":
+        """Return the samples of some prompts, in the order of `places`, without columns that pad all of them."""
+        rows = torch.tensor([place * self.group + sample for place in places for sample in range(self.group)]).long()
+        rows = rows.to(self.ids.device)
+        width = max(int(self.mask[rows].sum(1).max()), 1) if len(rows) else 1
+        parts = (part[rows, :width] for part in (self.ids, self.mask, self.log_probs))
+        return Completions([self.prompts[place] for place in places], self.group, *parts, self.ended[rows])
+
+    @staticmethod
+    def concatenated(batches: Sequence["Completions"], *, pad_id: int) -> "Completions":
+        """Return the samples of several batches of one group size as one batch, padded to the longest."""
+        width = max(batch.ids.shape[1] for batch in batches)
+        padding = {"ids": pad_id, "mask": False, "log_probs": 0.0}
+        parts = {
+            name: torch.cat(
+                [pad(getattr(batch, name), (0, width - batch.ids.shape[1]), value=value) for batch in batches]
+            )
+            for name, value in padding.items()
+        }
+        prompts = [prompt for batch in batches for prompt in batch.prompts]
+        return Completions(prompts, batches[0].group, **parts, ended=torch.cat([batch.ended for batch in batches]))

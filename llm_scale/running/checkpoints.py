@@ -132,8 +132,10 @@ def save_checkpoint(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     sync_folder(folder)
-    for old in _checkpoints(folder)[:-keep]:
-        remove_folder(old)
+    current = [path for path in _checkpoints(folder) if not path.name.endswith(".replaced")][-keep:]
+    for path in _checkpoints(folder):
+        if path not in current:
+            remove_folder(path)
     return final
 
 
@@ -192,7 +194,7 @@ def differences(saved: Mapping[str, Any], current: Mapping[str, Any], place: str
             found.append(f"{name} is {there} there and {here} here")
         elif isinstance(saved[key], Mapping) and isinstance(current[key], Mapping):
             found += differences(saved[key], current[key], f"{name}.")
-        elif saved[key] != current[key] or type(saved[key]) is not type(current[key]):
+        elif saved[key] != current[key]:
             found.append(f"{name} is {saved[key]!r} there and {current[key]!r} here")
     return found
 
@@ -202,12 +204,13 @@ def plain_settings(settings: Any) -> dict[str, Any]:
 
     Raises:
         TypeError: If they are neither dataclass nor dict, or JSON cannot hold them.
+        ValueError: If a number is NaN or infinite.
     """
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
         settings = dataclasses.asdict(settings)
     if not isinstance(settings, Mapping):
         raise TypeError(f"settings is a {type(settings).__name__}, expected a dataclass or a dict")
-    return json.loads(json.dumps(settings, default=_as_text))
+    return json.loads(json.dumps(settings, default=_as_text, allow_nan=False))
 
 
 def _as_text(value: Any) -> str:

@@ -72,7 +72,7 @@ class TrainingProgress:
     def note(self, text: str) -> None:
         """A line above the bar, such as the accuracy on held-out problems."""
         if self.enabled:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def __enter__(self) -> "TrainingProgress":
         self._bar.start()

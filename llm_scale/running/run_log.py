@@ -1,8 +1,13 @@
-"""Every step's numbers, in `metrics.csv` and for TensorBoard, one row a step, going on where a checkpoint was written."""
+"""Every step's numbers, in `metrics.csv` and for TensorBoard: one row a step.
+
+A run that was killed goes on with the file that it would have written had it not been: rows after the checkpoint are
+dropped and written again. So write a step's numbers before its checkpoint.
+"""
 
 import csv
 import io
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -41,13 +46,13 @@ class RunLog:
         self.folder = Path(folder)
         self.path = self.folder / "metrics.csv"
         self.folder.mkdir(parents=True, exist_ok=True)
-        rows = read_metrics(self.folder)
+        columns, rows = _read(self.path)
         if resume_from_step is None and rows:
             raise FileExistsError(
                 f"{self.path} has {len(rows)} rows of a run already; choose another folder, or resume that run"
             )
         kept = [row for row in rows if resume_from_step is not None and row["step"] <= resume_from_step]
-        self.columns = list(dict.fromkeys(["step", *(name for row in kept for name in row)]))
+        self.columns = columns if kept else ["step"]
         self._last = dict(kept[-1]) if kept else {}
         write_atomically(self.path, self._text(kept, header=True))
         self._file = self.path.open("r+", newline="", encoding="utf-8")
@@ -74,7 +79,7 @@ class RunLog:
         new = [name for name in numbers if name not in self.columns]
         if new:
             rows = read_metrics(self.folder)
-            self.columns += new
+            self.columns = self.columns + new
             self._file.close()
             write_atomically(self.path, self._text([*(rows[:-1] if same else rows), self._last], header=True))
             self._file = self.path.open("r+", newline="", encoding="utf-8")
@@ -86,6 +91,7 @@ class RunLog:
             self._file.truncate()
             self._file.write(self._text([self._last]))
             self._file.flush()
+            os.fsync(self._file.fileno())  # on the disk before the step's checkpoint is
             self._start_of_last = start
         for name, value in numbers.items():
             if self._board is not None and not math.isnan(value):
@@ -122,16 +128,18 @@ def read_metrics(folder: str | Path) -> list[dict[str, float]]:
     Raises:
         ValueError: If the file is no run's log.
     """
-    path = Path(folder) / "metrics.csv"
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
+    return _read(Path(folder) / "metrics.csv")[1]
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, float]]]:
+    """Columns and rows."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     if not lines:
-        return []
+        return ["step"], []
     names, *rows = lines
-    if names[0] != "step":
-        raise ValueError(f"{path} starts with {names[0]!r}, expected a column 'step'")
+    if names[:1] != ["step"]:
+        raise ValueError(f"{path} starts with {','.join(names)!r}, expected a column 'step'")
     read = []
     for line, row in enumerate(rows, 2):
         if len(row) != len(names):
@@ -141,7 +149,7 @@ def read_metrics(folder: str | Path) -> list[dict[str, float]]:
             read.append({name: int(cell) if name == "step" else float(cell) for name, cell in cells.items()})
         except ValueError as error:
             raise ValueError(f"{path}, line {line}: {error}") from error
-    return read
+    return names, read
 
 
 def _number(name: str, value: Any) -> float:

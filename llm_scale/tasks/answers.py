@@ -1,6 +1,7 @@
 """Which number does a text give as its answer? Read by pattern: nothing that a model writes is ever evaluated."""
 
 import re
+from collections import deque
 from fractions import Fraction
 
 __all__ = ["DIGITS", "is_number_only", "last_number"]
@@ -31,11 +32,10 @@ def last_number(text: str) -> Fraction | None:
         (Fraction(2501, 2), Fraction(0, 1), None)
     """
     text = text.replace("\N{MINUS SIGN}", "-")
-    last = None
-    for last in _RUN.finditer(text):
-        pass
-    if last is None:
+    found = deque(_RUN.finditer(text), maxlen=1)
+    if not found:
         return None
+    last = found[0]
     value = _value(last[0])
     return -value if value is not None and _SIGN.search(text[: last.start()][-2:]) else value
 
