@@ -2,7 +2,7 @@
 
 Training runs take minutes, so every cell's rows are kept as soon as it is done and an interrupted experiment goes on
 where it stopped; a cell that trains may use its folder for checkpoints. At the scales `small` and `gpu` the table is
-recorded under `llm_scale/results/`, with the command, machine, versions and seconds (of all cells together), and figures read it from there.
+recorded under `llm_scale/results/`, with command, machine, versions and the seconds of all cells, and figures read it.
 """
 
 import hashlib

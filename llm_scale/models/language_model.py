@@ -31,10 +31,10 @@ class LanguageModel:
         >>> from llm_scale.models.loading import load
         >>> lm = load("tiny-test")
         >>> lm.encode("2+3=")
-        [20, 13, 21, 31]
+        [22, 14, 23, 32]
         >>> lm.encode_completion("5")
-        [23, 1]
-        >>> lm.decode([23, 1, 0, 0])
+        [25, 1]
+        >>> lm.decode([25, 1, 0, 0])
         '5'
     """
 
@@ -153,7 +153,9 @@ class LanguageModel:
                 yield self.base
             return
         if self._frozen is None:
-            raise ValueError(f"{self.name!r} has no reference: call keep_reference() before training changes its weights")
+            raise ValueError(
+                f"{self.name!r} has no reference: call keep_reference() before training changes its weights"
+            )
         trained, self.model = self.model, self._frozen
         try:
             yield self.base

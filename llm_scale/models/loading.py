@@ -1,5 +1,6 @@
 """Load a language model by name: the packaged one, a tiny one, a folder, or any on Hugging Face."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def _with_adapters(model: PreTrainedModel, lora: LoraSettings, name: str, seed: 
         target_modules=list(lora.layers),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seed)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # peft's, not the user's
         return peft.get_peft_model(model, config).eval()
-

@@ -30,21 +30,24 @@ class WarmUp:
         problems: Problems of the task's training split to demonstrate.
         steps: Updates, at most.
         batch_size: Demonstrations in each.
-        learning_rate: Highest.
+        learning_rate: Highest, of AdamW.
+        matrix_learning_rate: Highest, of Muon for the layers' matrices; None, and something like 2e-5 for AdamW, suits
+            a model that was trained before.
         until: Average probability of a demonstrated answer at which to stop; None goes through all steps.
     """
 
     problems: int = 6000
-    steps: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 3e-3
+    steps: int = 400
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    matrix_learning_rate: float | None = 2e-2
     until: float | None = 0.45
 
 
 def warmed_up(
     name: str,
     task: Task,
-    settings: WarmUp = WarmUp(),  # noqa: B008 - it is frozen
+    settings: WarmUp = WarmUp(),
     *,
     seed: int = 0,
     dtype: str = "float32",
@@ -73,15 +76,8 @@ def warmed_up(
     key = _key(start, demonstrations, settings, seed)
 
     def make(folder: Path) -> None:
-        warm_up(
-            start,
-            demonstrations,
-            steps=settings.steps,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            until=settings.until,
-            seed=seed,
-        )
+        training = {key: value for key, value in asdict(settings).items() if key != "problems"}
+        warm_up(start, demonstrations, **training, seed=seed)
         start.save(folder)
 
     folder = made_once(f"{Path(name).name}-{task.name}-{key}", make)

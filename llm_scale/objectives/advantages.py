@@ -10,6 +10,7 @@ On several processes hand in the batch of all of them, and keep the rows of one'
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
@@ -25,7 +26,7 @@ WHITENING_EPSILON = 1e-8  # added to the variance of tokens, as in verl
 
 __all__ = ["sample_advantages", "token_level_advantages"]
 
-Ids = Sequence | Tensor | Groups
+Ids = Sequence | Tensor | np.ndarray | Groups
 
 
 def sample_advantages(
@@ -49,6 +50,7 @@ def sample_advantages(
         Advantages of the float dtype of `rewards`, 0 for absent samples.
 
     Raises:
+        TypeError: If `rewards` is no tensor.
         ValueError: If a present reward is not finite, shapes disagree, or lengths are needed and missing.
 
     Example:
@@ -56,6 +58,8 @@ def sample_advantages(
         >>> sample_advantages(torch.tensor([1.0, 0.0, 0.0, 1.0]), [7, 7, 7, 7], objective("rloo")).tolist()
         [0.6666666865348816, -0.6666666865348816, -0.6666666865348816, 0.6666666865348816]
     """
+    if not isinstance(rewards, Tensor):
+        raise TypeError(f"rewards: expected a tensor, got {type(rewards).__name__}")
     values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     if lengths is None and (objective.by_token or objective.advantage == "length_weighted"):
         raise ValueError(f"lengths is None, but {objective.name} weighs samples by their tokens")
@@ -107,6 +111,7 @@ def token_level_advantages(
         Advantages (b, t) of the float dtype of `rewards`, 0 where there is no token and for absent samples.
 
     Raises:
+        TypeError: If `rewards` is no tensor.
         ValueError: If a present reward or a token's is not finite, shapes disagree, or log-probabilities are needed and
             missing.
 
@@ -120,6 +125,8 @@ def token_level_advantages(
         tensor([[ 0.5000,  0.5000],
                 [-0.5000,  0.0000]])
     """
+    if not isinstance(rewards, Tensor):
+        raise TypeError(f"rewards: expected a tensor, got {type(rewards).__name__}")
     values, groups, present = ungrouped("rewards", rewards, group_ids, present)
     if mask.ndim != 2 or mask.shape[0] != values.shape[0]:
         raise ValueError(f"mask has shape {tuple(mask.shape)}, expected ({values.shape[0]}, tokens)")

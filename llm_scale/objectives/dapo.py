@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
@@ -39,7 +40,9 @@ def soft_overlong_penalty(lengths: Num[Tensor, " b"], limit: int, cushion: int) 
 
 
 def keeps_signal(
-    rewards: Num[Tensor, " b"], group_ids: Sequence | Tensor | Groups, present: Bool[Tensor, " b"] | None = None
+    rewards: Num[Tensor, " b"],
+    group_ids: Sequence | Tensor | np.ndarray | Groups,
+    present: Bool[Tensor, " b"] | None = None,
 ) -> Bool[Tensor, " b"]:
     """Whether a sample's group has rewards that differ, so that its advantages are not all 0 (dynamic sampling).
 

@@ -128,6 +128,11 @@ class Objective:
             raise ValueError("whitening is 'samples' but credit 'token', expected whitening 'tokens' or None")
         if self.advantage in OF_SAMPLES_ONLY and self.credit == "token":
             raise ValueError(f"advantage is {self.advantage!r} but credit 'token', expected credit 'sequence'")
+        if self.credit == "token" and self.surrogate == "clip" and self.importance in ("sequence", "sequence_product"):
+            raise ValueError(
+                f"importance is {self.importance!r} with credit 'token': all tokens of a sample share its gradient, "
+                f"so each would be credited with their mean; expected 'token' or 'sequence_token'"
+            )
         if self.step_baseline == "same_step" and (self.credit != "token" or self.advantage == "length_weighted"):
             raise ValueError(
                 f"step_baseline is 'same_step', with credit {self.credit!r} and advantage {self.advantage!r}; "
@@ -232,10 +237,26 @@ OBJECTIVES: dict[str, Objective] = _by_name(
         Objective("pass_at_k", advantage="best_of_group"),
     )
 )
+"""The published objectives by name, with the defaults of their papers as far as known, and of trainers' code otherwise.
+
+Where TRL 1.16 does otherwise, and how to have it here:
+
+- GRPO's loss: TRL's default is DAPO's (`loss_type="dapo"`), without KL term; with one it is multiplied by the ratio,
+  `kl_ratio="importance"`. Here `grpo` has the paper's mean over samples and plain k3 of weight 0.04.
+- A batch whose samples are in part absent: TRL keeps them in what it divides by, see `present` of `policy_loss`.
+- `rloo` follows TRL and clips the ratio of whole sequences. The paper's REINFORCE has no ratio: `surrogate="reinforce"`
+  with `aggregation="sequence_sum"`, which has the same gradient on samples of the policy itself. KL weight: TRL's.
+- `cispo` bounds the ratio from above alone, as TRL.
+- "bnpo" is `token_mean` of a part of the batch: leave out `whole` of `policy_loss`. "luspo" is `gspo` with
+  `aggregation="sequence_sum"`.
+
+verl: `epsilon=1e-6`, `dual_clip=3.0`, `kl_input_clamp=20.0`, `kl_clamp=10.0`, and a group of one keeps its raw reward,
+which is 0 here. OpenRLHF: `epsilon=1e-9`, `kl_clamp=10.0`. Dr. GRPO's code in its GRPO mode: `epsilon=1e-8`.
+"""
 
 
 def objective(name: str, **changes) -> Objective:
-    """Return a published objective, with changes.
+    """Return a published objective, with changes: see `OBJECTIVES`.
 
     Args:
         name: One of `OBJECTIVES`.

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 
 import torch
 from jaxtyping import Float
@@ -45,7 +46,8 @@ def token_features(
     """Hidden states at some tokens of every completion, without gradient.
 
     The outputs of the chosen blocks, each divided by its root mean square as the next block's own norm would, side by
-    side. Each prompt is computed once for all its completions, and nothing above the deepest chosen block is.
+    side. Each prompt is computed once for all its completions, what prompts begin with alike once for all of them, and
+    nothing above the deepest chosen block at all.
 
     Args:
         lm: The model, with the weights that it has at the moment.
@@ -135,17 +137,28 @@ def _batches(prompts: Sequence, completions: Sequence, batch_tokens: int) -> Ite
 
 def _hidden(lm: LanguageModel, prompts: list, completions: list, numbers: list[int]) -> Float[Tensor, "b t layers d"]:
     """Of the completions' tokens, right-padded; prompts are equally long."""
-    distinct = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    begun = _common(distinct)
     longest = max(map(len, completions))
-    padded = torch.tensor([[*ids, *[lm.pad_id] * (longest - len(ids))] for ids in completions], device=lm.device)
+    padded = [[*ids, *[lm.pad_id] * (longest - len(ids))] for ids in completions]
+    place = {prompt: number for number, prompt in enumerate(distinct)}
+    owners = [place[tuple(prompt)] for prompt in prompts]
     with _stopping_at(lm, numbers) as run:
-        cache = run(torch.tensor(list(distinct), device=lm.device), None)[1]
-        owners = [distinct[tuple(prompt)] for prompt in prompts]
-        if len(distinct) > 1 or len(owners) > 1:
-            cache.batch_select_indices(torch.tensor(owners, device=lm.device))
-        states = run(padded, cache)[0]
+        cache = DynamicCache(config=lm.base.config)
+        if begun:
+            run([distinct[0][:begun]], cache)
+            cache.batch_repeat_interleave(len(distinct))
+        run([prompt[begun:] for prompt in distinct], cache)
+        cache.batch_select_indices(torch.tensor(owners, device=lm.device))
+        states = run(padded, cache)
     hidden = torch.stack([states[number] for number in numbers], dim=2).float()
     return hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + TINY)
+
+
+def _common(prompts: list[tuple[int, ...]]) -> int:
+    """How many tokens several prompts begin with alike (most of a chat template), short of all; 0 for one prompt."""
+    alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*prompts, strict=True))
+    return sum(1 for _ in alike) if len(prompts) > 1 else 0
 
 
 class _DeepEnough(Exception):
@@ -164,11 +177,11 @@ def _stopping_at(lm: LanguageModel, numbers: list[int]):
 
         return hook
 
-    def run(ids: Tensor, cache):
-        cache = DynamicCache(config=lm.base.config) if cache is None else cache
+    def run(rows: Sequence[Sequence[int]], cache: DynamicCache) -> dict[int, Tensor]:
         with suppress(_DeepEnough):
+            ids = torch.tensor(rows, device=lm.device)
             lm.base.model(input_ids=ids, past_key_values=cache, use_cache=True)
-        return dict(states), cache
+        return states
 
     handles = [blocks[number - 1].register_forward_hook(keep(number)) for number in {*numbers} - {0}]
     if 0 in numbers:

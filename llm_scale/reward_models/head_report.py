@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from llm_scale.reward_models.preferences import Preferences
 from rewardlab.transforms.advantages import mean_centred
 
-__all__ = ["HeadReport", "report_head"]
+__all__ = ["HeadReport", "StepReport", "report_head", "report_steps"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,57 @@ def report_head(
         length_correlation=_correlation(mean_centred(mean, group_ids), mean_centred(lengths, group_ids)),
         longer_preferred=_agreement(mean, lengths, preferences),
         disagreement=float(np.sqrt(centred.var(0).mean()) / spread) if spread > 0 else float("nan"),
+    )
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What held-out steps say of a process reward model.
+
+    Args:
+        log_loss: Mean cross-entropy against the judge's labels, in nats.
+        separation: Chance that a step of gold 1 scores higher than one of gold 0 (area under the curve); NaN where
+            there are no steps of both.
+        by_gold: Mean score of the steps of each gold label: filler betrays itself here where it has a label of its own.
+    """
+
+    log_loss: float
+    separation: float
+    by_gold: dict[float, float]
+
+    def row(self) -> dict[str, float]:
+        """The numbers by name, for a row of a table."""
+        by_gold = {f"mean_score_of_gold_{label:g}": score for label, score in self.by_gold.items()}
+        return {"log_loss": self.log_loss, "separation": self.separation, **by_gold}
+
+
+def report_steps(scores: Sequence[float], labels: Sequence[float], gold: Sequence[float]) -> StepReport:
+    """Measure scores of steps that the head was not fitted on.
+
+    Args:
+        scores: Probabilities, one a step.
+        labels: The judge's labels, in [0, 1].
+        gold: The task's labels.
+
+    Raises:
+        ValueError: If there is no step, or not one of each for every step.
+    """
+    scores, labels, gold = (np.asarray(values, dtype=np.float64) for values in (scores, labels, gold))
+    if not len(scores) == len(labels) == len(gold) > 0:
+        raise ValueError(
+            f"there are {len(scores)} scores, {len(labels)} labels and {len(gold)} gold labels, expected one of each "
+            f"a step, and a step"
+        )
+    limits = np.clip(scores, 1e-12, 1 - 1e-12)
+    good, bad = scores[gold == 1], scores[gold == 0]
+    ranks = rankdata(np.concatenate([good, bad]))[: len(good)]
+    above = (
+        (ranks.sum() - len(good) * (len(good) + 1) / 2) / (len(good) * len(bad)) if len(good) and len(bad) else np.nan
+    )
+    return StepReport(
+        log_loss=float(-(labels * np.log(limits) + (1 - labels) * np.log1p(-limits)).mean()),
+        separation=float(above),
+        by_gold={float(label): float(scores[gold == label].mean()) for label in np.unique(gold)},
     )
 
 

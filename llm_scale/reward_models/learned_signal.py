@@ -118,7 +118,7 @@ class LearnedStepReward(LearnedReward):
     def __call__(
         self, samples: Sequence[Sample], steps: Sequence[Sequence[str]], step_ends: Sequence[Sequence[int]]
     ) -> list[list[float]]:
-        """The combined score of every step of every sample.
+        """The combined score of every step of every sample; of heads that give probabilities, within [0, 1].
 
         Args:
             samples: The samples.
@@ -129,7 +129,10 @@ class LearnedStepReward(LearnedReward):
         Raises:
             ValueError: If there are not as many ends as steps, or two steps share a token; names the sample.
         """
-        values = iter(self._combined(self.step_members(samples, steps, step_ends)).tolist())
+        combined = self._combined(self.step_members(samples, steps, step_ends))
+        if self.head.link == "probability":  # a mean less a price of disagreement may lie below 0
+            combined = np.clip(combined, 0.0, 1.0)
+        values = iter(combined.tolist())
         return [[next(values) for _ in texts] for texts in steps]
 
     def _ends(self, sample: Sample, ids: list[int], steps: Sequence[str], ends: Sequence[int]) -> Sequence[int]:

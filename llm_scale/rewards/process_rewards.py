@@ -1,6 +1,5 @@
 """Rewards of steps: the section [process] of a reward file."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, get_args
@@ -12,6 +11,7 @@ from llm_scale.rewards.sample import Sample
 from llm_scale.rewards.sources import built, kind_and_settings, problem_of
 from llm_scale.tasks.chains import ChainsTask
 from llm_scale.tasks.task import Task
+from rewardlab.adapters.samples import NUMBER
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.process import pad_steps, refine
 from rewardlab.process.refine import LastStep, Mode
@@ -133,7 +133,8 @@ class Process:
 
     def __post_init__(self) -> None:
         check_scalar("weight", self.weight, low=0.0)
-        check_choice("credit", self.credit, get_args(Credit))
+        for name, choices in {"mode": Mode, "last_step": LastStep, "credit": Credit}.items():
+            check_choice(name, getattr(self, name), get_args(choices))
         self.refined([[0.5]])  # its checks, before training
 
     def refined(self, scores: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -144,10 +145,13 @@ class Process:
         return [row[: len(of_sample)].tolist() for row, of_sample in zip(values, scores, strict=True)]
 
     def step_scores(self, prompt: Any, completion: Any, steps: Sequence[str], **columns: Any) -> Sequence[float]:
-        """Score the steps of one completion, in the form of `rewardlab.adapters.trl_steps.StepGRPOTrainer`."""
+        """Score the steps of one completion, in the form of `rewardlab.adapters.trl_steps.StepGRPOTrainer`.
+
+        That one's steps are lines with their ends, which are taken off here.
+        """
         ids = [int(token) for token in columns.get("completion_ids") or ()]
         sample = Sample(problem_of(prompt, columns), "".join(steps), ids, True, 0, 0)
-        return self.source([sample], [list(steps)], [[]])[0]
+        return self.source([sample], [[step.strip() for step in steps]], [[]])[0]
 
 
 def process_of(table: Any, task: Task, given: Mapping[str, StepSignal]) -> Process:
@@ -197,9 +201,9 @@ def check_scores(scores: Any, steps: Sequence[str], sample: Sample) -> list[floa
     if values.shape != (len(steps),):
         raise ValueError(f"there are scores of shape {values.shape} for the {len(steps)} steps of {sample}")
     for step, value in enumerate(values):
-        if value is None or (isinstance(value, float) and math.isnan(value)):
+        if value is None or value != value:
             return None
-        if not isinstance(value, int | float):
+        if not isinstance(value, NUMBER):
             raise TypeError(
                 f"score of step {step} ({steps[step]!r:.60}) of {sample} is {value!r:.60}, expected a number"
             )

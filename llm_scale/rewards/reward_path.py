@@ -39,9 +39,9 @@ from llm_scale.rewards.scoring import Failure, score_signals, score_steps
 from llm_scale.rewards.sources import BatchSignal, source_of
 from llm_scale.tasks.task import Task
 from rewardlab.adapters.samples import Signal
-from rewardlab.checks import check_choice, check_scalar
+from rewardlab.checks import check_choice
 from rewardlab.process import pad_steps, place_on_tokens
-from rewardlab.transforms import Pipeline
+from rewardlab.transforms import Pipeline, PipelineResult
 
 __all__ = ["Failure", "RewardPath", "Rewards"]
 
@@ -125,7 +125,6 @@ class RewardPath:
         process: Rewards of steps, if any.
         on_failure: "mask" leaves a sample out for which a signal raises, runs out of time or lacks a step's score, and
             counts it; "stop" makes it an error.
-        seconds: Time that the verifier has for one answer.
     """
 
     task: Task
@@ -133,11 +132,9 @@ class RewardPath:
     pipeline: Pipeline
     process: Process | None = None
     on_failure: OnFailure = "mask"
-    seconds: float = 5.0
 
     def __post_init__(self) -> None:
         check_choice("on_failure", self.on_failure, get_args(OnFailure))
-        check_scalar("seconds", self.seconds, low=0.0, open_low=True)
         if set(self.signals) != set(self.pipeline.names):
             raise ValueError(
                 f"sources are {sorted(self.signals)}, but the pipeline's signals {sorted(self.pipeline.names)}"
@@ -171,7 +168,7 @@ class RewardPath:
             given: Learned rewards for the entries of kind "given": signals under their names, the scores of steps under
                 "process".
             on_failure: As of the class.
-            seconds: As of the class.
+            seconds: Time that the verifier has for one answer, where the file does not say.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -191,12 +188,12 @@ class RewardPath:
         given = given or {}
         process = process_of(document["process"], task, given) if "process" in document else None
         sources = document["sources"].items()
-        signals = {name: source_of(name, table, task, given) for name, table in sources}
+        signals = {name: source_of(name, table, task, given, seconds) for name, table in sources}
         unused = sorted(set(given) - set(signals) - {"process"})
         if unused:
             raise ValueError(f"given: no source is called {unused[0]!r}, only {', '.join(signals)}")
         pipeline = Pipeline.from_toml(tomli_w.dumps(document["pipeline"]))
-        return cls(task, signals, pipeline, process, on_failure, seconds)
+        return cls(task, signals, pipeline, process, on_failure)
 
     @staticmethod
     def resolve(path: str | Path) -> Path:
@@ -212,7 +209,9 @@ class RewardPath:
         shipped = ", ".join(sorted(file.name for file in HOME.glob("*.toml")))
         raise FileNotFoundError(f"no reward file {str(path)!r}; in rewards/ there are {shipped}")
 
-    def __call__(self, samples: Sequence[Sample], group_ids: Any, *, update: bool = True) -> Rewards:
+    def __call__(
+        self, samples: Sequence[Sample], group_ids: Any, *, update: bool = True, may_be_absent: bool = False
+    ) -> Rewards:
         """Score a batch.
 
         A sample for which a signal fails is left out altogether, as it would be without having been drawn: an answer
@@ -222,6 +221,8 @@ class RewardPath:
             samples: The answers.
             group_ids: One id a sample; samples of equal ids answer the same prompt.
             update: Whether running statistics take in this batch: True in training, False in evaluation.
+            may_be_absent: Whether it is no error that not one sample has a reward: True for one process's share of a
+                batch, which others still learn from.
 
         Raises:
             ValueError: If a signal is infinite, a step's score outside [0, 1], no sample has a reward, or (with
@@ -234,7 +235,7 @@ class RewardPath:
         if not samples:
             raise ValueError("samples is empty, expected at least one")
         stop = self.on_failure == "stop"
-        signals, failures = score_signals(self.signals, samples, seconds=self.seconds, stop=stop)
+        signals, failures = score_signals(self.signals, samples, stop=stop)
         steps = None
         if self.process is not None:
             failed = {failure.row for failure in failures}
@@ -242,7 +243,7 @@ class RewardPath:
             failures += more
         for failure in failures:
             _log.warning("%s", failure)
-        return self._combined(samples, np.asarray(group_ids), signals, failures, steps, update)
+        return self._combined(samples, np.asarray(group_ids), signals, failures, steps, update, may_be_absent)
 
     def state_dict(self) -> dict[str, dict[str, float]]:
         """Running statistics of the pipeline, for a checkpoint."""
@@ -260,18 +261,23 @@ class RewardPath:
         failures: list[Failure],
         steps: list[ScoredSteps] | None,
         update: bool,
+        may_be_absent: bool,
     ) -> Rewards:
         failed = {failure.row for failure in failures}
         kept = np.array([place for place in range(len(samples)) if place not in failed], int)
-        if not len(kept) or all(np.isnan(values[kept]).all() for values in signals.values()):
+        absent = all(np.isnan(values[kept]).all() for values in signals.values())
+        if absent and not may_be_absent:
             reasons = "".join(f"\n  {failure}" for failure in failures[:3])
             raise ValueError(
                 f"none of the {len(samples)} samples has a reward: {', '.join(map(repr, signals))} apply to none, or "
                 f"failed ({len(failures)} failures){reasons}"
             )
-        picked = {name: values[kept] for name, values in signals.items()}
-        result = self.pipeline(picked, group_ids=group_ids[kept], update=update)
         scatter = _Scatter(kept, len(samples))
+        if absent:
+            result = self._nothing(len(kept))
+        else:
+            picked = {name: values[kept] for name, values in signals.items()}
+            result = self.pipeline(picked, group_ids=group_ids[kept], update=update)
         rewards, present = scatter(result.rewards, math.nan), scatter(result.present, False)
         if steps is not None and self.process.credit == "sequence":
             rewards = rewards + np.array([sum(of_sample.rewards) for of_sample in steps])
@@ -285,6 +291,11 @@ class RewardPath:
             steps=steps,
             credit="token" if self.process is None else self.process.credit,
         )
+
+    def _nothing(self, number: int) -> PipelineResult:
+        """What the pipeline would make of samples without a reward; itself it takes no empty batch."""
+        advantages = None if self.pipeline.advantage is None else np.zeros(number)
+        return PipelineResult(np.full(number, math.nan), np.zeros(number, bool), advantages, {})
 
 
 @dataclass(frozen=True)

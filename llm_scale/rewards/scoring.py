@@ -47,14 +47,13 @@ class RewardError(ValueError):
 
 
 def score_signals(
-    signals: Mapping[str, Signal], samples: Sequence[Sample], *, seconds: float, stop: bool
+    signals: Mapping[str, Signal], samples: Sequence[Sample], *, stop: bool
 ) -> tuple[dict[str, Float[np.ndarray, " samples"]], list[Failure]]:
     """Score every sample with every signal.
 
     Args:
         signals: Functions of one sample by name.
         samples: The answers.
-        seconds: Time that the verifier has for one answer.
         stop: Whether a failure is an error.
 
     Returns:
@@ -67,7 +66,7 @@ def score_signals(
     scores, failures = {}, []
     for name, signal in signals.items():
         if isinstance(signal, Verifier):
-            found = _verified(signal, samples, seconds)
+            found = _verified(signal, samples)
         elif isinstance(signal, Given):
             found = _by_batch(signal.batch, samples)
         else:
@@ -151,9 +150,9 @@ def _one(signal: Signal, sample: Sample) -> Any:
     )
 
 
-def _verified(signal: Verifier, samples: Sequence[Sample], seconds: float) -> list[Any]:
+def _verified(signal: Verifier, samples: Sequence[Sample]) -> list[Any]:
     problems, texts = [sample.problem for sample in samples], [sample.completion for sample in samples]
-    found = verify_all(signal.task, problems, texts, seconds=seconds)
+    found = verify_all(signal.task, problems, texts, seconds=signal.seconds)
     return [_Failed(score.reason) if isinstance(score, VerifierFailure) else score for score in found]
 
 

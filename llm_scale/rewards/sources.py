@@ -81,10 +81,16 @@ class Verifier:
 
     In other trainers too it has a time limit. There a failure is an error: a score that is merely missing would leave
     the decision to the other signals.
+
+    Args:
+        seconds: Time that it has for one answer.
     """
 
     task: Task
     seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_scalar("seconds", self.seconds, low=0.0, open_low=True)
 
     def __call__(self, prompt: Any, completion: Any, **columns: Any) -> float:
         problem, text = problem_of(prompt, columns), completion_text(completion)
@@ -100,7 +106,7 @@ class Format:
 
     Args:
         pattern: Regular expression for the answer without the white space around it; the task's rule where left out.
-            It comes from the author of the reward file: one that backtracks without end can be made to.
+            It has no time limit: of nested repetitions, such as `(a+)+b`, an answer can make use to halt the training.
     """
 
     task: Task
@@ -239,7 +245,7 @@ SOURCES: dict[str, Callable[..., Signal]] = {
 }
 
 
-def source_of(name: str, table: Any, task: Task, given: Mapping[str, BatchSignal]) -> Signal:
+def source_of(name: str, table: Any, task: Task, given: Mapping[str, BatchSignal], seconds: float = 5.0) -> Signal:
     """The signal that an entry of a reward file describes.
 
     Args:
@@ -247,12 +253,15 @@ def source_of(name: str, table: Any, task: Task, given: Mapping[str, BatchSignal
         table: Its kind, or a table with its kind and settings.
         task: The task whose rules it may use.
         given: Signals that were handed in, by name, for the kind "given".
+        seconds: Time that a verifier has for one answer, where the entry does not say.
 
     Raises:
         ValueError: If the kind is unknown, a setting is missing, unknown or out of range, or nothing was handed in.
     """
     where = f"sources.{name}"
     kind, settings = kind_and_settings(table, where)
+    if kind == "verifier":
+        settings = {"seconds": seconds} | settings
     if kind != "given":
         return built(SOURCES, kind, settings, task, where)
     if name not in given:

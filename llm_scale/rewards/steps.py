@@ -62,8 +62,10 @@ def steps_of(sample: Sample, split: Splitter) -> tuple[list[str], list[int]]:
 
 def _text_tokens(sample: Sample) -> int:
     """How many tokens there are up to the last one that has text."""
-    texts = sample.decode([[token] for token in sample.ids])
-    return max((place + 1 for place, text in enumerate(texts) if text), default=0)
+    number = len(sample.ids)
+    while number and not sample.decode([sample.ids[number - 1 : number]])[0]:
+        number -= 1
+    return number
 
 
 def _places(steps: Sequence[str], text: str, sample: Sample) -> list[int]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedModel
 
-from llm_scale.rollouts.choice import choose_tokens
+from llm_scale.rollouts.choice import choose_tokens, draw_uniforms
 
 __all__ = ["generate_tokens"]
 
@@ -22,7 +22,8 @@ class _Sampler(LogitsProcessor):
         self.log_probs: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        tokens, log_probs = choose_tokens(scores, self.temperature, self.generator)
+        uniforms = draw_uniforms(len(scores), self.temperature, self.generator, scores.device)
+        tokens, log_probs = choose_tokens(scores, self.temperature, uniforms)
         self.log_probs.append(log_probs)
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 

@@ -1,13 +1,16 @@
 """Completions of prompts, sampled from a language model, with the log-probability of every token."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from llm_scale.rollouts.cached_engine import cached_tokens
 from llm_scale.rollouts.completions import Completions
+from llm_scale.rollouts.decoder_weights import why_not_cached
 from llm_scale.rollouts.generate_engine import generate_tokens
 
 if TYPE_CHECKING:
@@ -26,20 +29,60 @@ def sample(
     generator: torch.Generator,
     engine: Literal["auto", "cached", "generate"] = "auto",
 ) -> Completions:
-    """Sample `group` completions of every prompt."""
+    """Sample `group` completions of every prompt.
+
+    Both engines draw the same samples from the same generator, up to rounding: a sample changes only where its random
+    number falls between two roundings of the same probability. At temperature 0 both take the likeliest token.
+
+    Args:
+        lm: Model and tokenizer; dropout is off while it samples.
+        prompts: Token ids of every prompt (P).
+        group: Samples a prompt, G.
+        max_new_tokens: Where a completion is cut if it has not ended by itself.
+        temperature: Of softmax(logits / temperature), which the log-probabilities are of as well; 0 takes the
+            likeliest token, and gives log-probabilities at temperature 1.
+        generator: Where the samples' randomness comes from, one number for every sample and step; on the CPU or on the
+            model's device. Not touched at temperature 0.
+        engine: "cached" is fast and works for Llama-like decoders, adapted by LoRA or not; "generate" is Hugging Face's
+            `generate`, which works for every causal language model; "auto" takes the first where it works.
+
+    Returns:
+        `Completions` of P * G rows.
+
+    Raises:
+        TypeError: If prompts are text instead of token ids.
+        ValueError: If a prompt is empty, or too long for the model's context with `max_new_tokens` after it; if an
+            argument is out of its range; or if "cached" is asked for and does not work for this model.
+    """
     prompts = _checked_prompts(lm, prompts, group, max_new_tokens, temperature)
-    with torch.inference_mode():
-        ids, log_probs = generate_tokens(
-            lm.base,
-            prompts,
-            group=group,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            end_ids=lm.end_ids,
-            pad_id=lm.pad_id,
-            generator=generator,
-        )
+    model = lm.base
+    draw = _engine(model, engine)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            ids, log_probs = draw(
+                model,
+                prompts,
+                group=group,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                end_ids=lm.end_ids,
+                pad_id=lm.pad_id,
+                generator=generator,
+            )
+    finally:
+        model.train(training)
     return _completions(prompts, group, ids.clone(), log_probs.clone(), lm.end_ids, lm.pad_id)
+
+
+def _engine(model: PreTrainedModel, engine: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    if engine not in ("auto", "cached", "generate"):
+        raise ValueError(f"engine is {engine!r}, expected 'auto', 'cached' or 'generate'")
+    reason = None if engine == "generate" else why_not_cached(model)
+    if engine == "cached" and reason is not None:
+        raise ValueError(f"engine 'cached' does not work for this model: {reason}; expected 'auto' or 'generate'")
+    return generate_tokens if engine == "generate" or reason is not None else cached_tokens
 
 
 def _completions(

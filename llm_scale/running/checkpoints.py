@@ -240,6 +240,9 @@ def _sweep(folder: Path) -> None:
     for pattern in (".part-step-*", ".deleted-step-*"):
         for left in folder.glob(pattern):
             shutil.rmtree(left)
+    for replaced in folder.glob("step-*.replaced"):
+        if replaced.with_suffix("").exists():
+            remove_folder(replaced)
 
 
 def _to_disk(path: Path) -> None:

@@ -7,7 +7,7 @@ dropped and written again. So write a step's numbers before its checkpoint.
 import csv
 import io
 import math
-import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,12 @@ class RunLog:
                 f"{self.path} has {len(rows)} rows of a run already; choose another folder, or resume that run"
             )
         kept = [row for row in rows if resume_from_step is not None and row["step"] <= resume_from_step]
+        last = kept[-1]["step"] if kept else -1
+        if resume_from_step is not None and last < resume_from_step:
+            warnings.warn(
+                f"{self.path} ends at step {last}, before the checkpoint's step {resume_from_step}: rows are lost",
+                stacklevel=2,
+            )
         self.columns = columns if kept else ["step"]
         self._last = dict(kept[-1]) if kept else {}
         write_atomically(self.path, self._text(kept, header=True))
@@ -91,11 +97,12 @@ class RunLog:
             self._file.truncate()
             self._file.write(self._text([self._last]))
             self._file.flush()
-            os.fsync(self._file.fileno())  # on the disk before the step's checkpoint is
             self._start_of_last = start
         for name, value in numbers.items():
             if self._board is not None and not math.isnan(value):
                 self._board.add_scalar(name, value, step)
+        if self._board is not None:
+            self._board.flush()  # what a killed process had not flushed would be missing for ever
 
     def close(self) -> None:
         """Close the files; closing twice does nothing."""

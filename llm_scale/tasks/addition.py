@@ -24,7 +24,7 @@ class AdditionTask(Task):
     random order and again only once all have been asked.
 
     Args:
-        digits: Digits of both numbers: 1 (0 to 9), 2 (10 to 99) or 3.
+        digits: Digits of both numbers: 1 (0 to 9) or 2 (10 to 99).
         style: "chat" asks in words, for a model that follows instructions; "bare" is `3+5=`, for one that continues
             text.
 
@@ -38,7 +38,7 @@ class AdditionTask(Task):
     always_ends = True
 
     def __init__(self, digits: int = 1, style: Literal["chat", "bare"] = "chat") -> None:
-        self.digits = check_scalar("digits", digits, low=1, high=3, whole=True)
+        self.digits = check_scalar("digits", digits, low=1, high=2, whole=True)
         check_choice("style", style, WORDINGS)
         self.style = style
         self.name = "addition" if digits == 1 else f"addition_{digits}"

@@ -8,9 +8,10 @@ __all__ = ["DIGITS", "is_number_only", "last_number"]
 
 DIGITS = 30  # of the longest number that is read, on both sides of the decimal point together
 
-_RUN = re.compile(r"(?<![\w.,])[0-9]++(?:[.,][0-9]++)*+(?!\w)")  # a digit of another script is a word character
+# A digit of another script is a word character. A point that leads is a decimal point only where a number may begin.
+_RUN = re.compile(r"(?<!\w)(?<![0-9][.,])(?:(?<![^\s$(=:-])\.)?+[0-9]++(?:[.,][0-9]++)*+(?!\w)")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?")
-_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_PLAIN = re.compile(r"[0-9]*\.[0-9]+|[0-9]+")
 _SIGN = re.compile(r"(?<![\w)\]}])-$")
 _FRAME = " \t\r\n*_$`'\".!"  # what may stand around a number that stands alone: markup, quotes, a full stop
 

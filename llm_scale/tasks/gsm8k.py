@@ -27,7 +27,7 @@ class GSM8KTask(Task):
     by math-verify.
 
     Raises:
-        DataError: If a file is neither here nor can be downloaded.
+        ImportError: If math-verify is not installed.
 
     Source: Cobbe et al. 2021 (arXiv 2110.14168).
     """
@@ -35,8 +35,18 @@ class GSM8KTask(Task):
     name = "gsm8k"
     max_new_tokens = 256
 
+    def __init__(self) -> None:
+        try:
+            import math_verify  # noqa: F401  (here, so that no process that checks answers has to)
+        except ImportError as error:
+            raise ImportError("math-verify is not installed: pip install 'rewardlab[llm]'") from error
+
     def problems(self, split: Split, number: int, seed: int) -> list[Problem]:
-        """Questions in random order, each again only once all have been asked."""
+        """Questions in random order, each again only once all have been asked.
+
+        Raises:
+            DataError: If the file is neither here nor can be downloaded.
+        """
         check_request(split, number, seed)
         lines, rng = _lines(split), np.random.default_rng(seed)
         chosen: list[int] = []
@@ -45,16 +55,16 @@ class GSM8KTask(Task):
         return [self._problem(*lines[n], n) for n in chosen[:number]]
 
     def verify(self, problem: Problem, completion: str) -> float:
-        """1 if the answer equals the gold one, else 0.
-
-        Raises:
-            ImportError: If the answer is LaTeX and math-verify is not installed.
-        """
+        """1 if the answer equals the gold one, else 0."""
         given = given_answer(completion)
-        number = None if "\\" in given or "^" in given else last_number(given)
-        if number is not None:
-            return float(number == last_number(problem.gold))
-        return float("\\" in given and len(given) <= LONGEST and _equal(problem.gold, given))
+        if "\\" in given:
+            return float(len(given) <= LONGEST and _equal(problem.gold, given))
+        return float("^" not in given and last_number(given) == last_number(problem.gold))
+
+    def ends_on(self, completion: str) -> bool:
+        """Whether there is no LaTeX to be read, or too much of it."""
+        given = given_answer(completion)
+        return "\\" not in given or len(given) > LONGEST
 
     def demonstration(self, problem: Problem) -> str:
         """The solution that the data set gives, without its notes for a calculator."""
@@ -103,10 +113,8 @@ def _until_closed(text: str) -> str | None:
 
 def _equal(gold: str, given: str) -> bool:
     """Whether LaTeX is equal to a number. May take long: `verify_all` ends what does."""
-    try:
-        from math_verify import LatexExtractionConfig, parse, verify
-    except ImportError as error:
-        raise ImportError("answers in LaTeX need math-verify: pip install 'rewardlab[llm]'") from error
+    from math_verify import LatexExtractionConfig, parse, verify
+
     latex = [LatexExtractionConfig()]  # not its plain expressions: those are evaluated as Python text
     return verify(parse(f"${gold}$", extraction_config=latex), parse(f"${given.strip('$ ')}$", extraction_config=latex))
 

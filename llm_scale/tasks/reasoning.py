@@ -13,7 +13,7 @@ from llm_scale.tasks.task import Problem, Split, Task, check_request
 __all__ = ["ReasoningTask", "runs_answers"]
 
 HELD_OUT = 4  # every fourth question, by its digest, is in the test split
-SIZE = 1 << 20  # items that a data set is asked to have; each is generated when it is needed
+SIZE = 10_000  # items that a data set is asked to have, unless its settings say otherwise
 LOOKED_AT = 20  # gold answers that must be plain where the scorer evaluates answers
 TRIES = 200  # items in a row that are not of the split, until the data set is taken to have none
 INSTRUCTION = "Give the final answer between <answer> and </answer>."
@@ -27,7 +27,8 @@ class ReasoningTask(Task):
     """Questions of a reasoning-gym data set.
 
     The answer is what stands in the last `<answer>...</answer>`, else the last line that is not blank. Many of the data
-    sets' own scorers give a wrong answer a little (0.01 to 0.05), and a part of what it holds of the right one.
+    sets' own scorers give a wrong answer a little (0.01 to 0.05), and a part of what it holds of the right one. Some
+    read an answer with `int` and raise an error where it is none: that answer is wrong.
 
     Some scorers evaluate the answer as Python text. Those see only answers of up to 200 digits, brackets, commas,
     quotes and + - * /, without powers, in which no name and so no code can stand; any other answer is right only where
@@ -58,7 +59,7 @@ class ReasoningTask(Task):
         if "exec" in runs_answers(type(self.dataset).__getitem__):
             raise ValueError(f"dataset {dataset!r} runs programs to make its questions; it is not available")
         self.guarded = bool(scoring)
-        golds = (str(self.dataset[n]["answer"]) for n in range(LOOKED_AT)) if scoring else ()
+        golds = (_gold(self.dataset[n]) for n in range(LOOKED_AT)) if scoring else ()
         strange = next((gold for gold in golds if not _is_plain(gold)), None)
         if strange is not None:
             raise ValueError(
@@ -83,7 +84,7 @@ class ReasoningTask(Task):
             misses = 0 if held_out == (split == "test") else misses + 1
             if not misses:
                 prompt = f"{entry['question']}\n{INSTRUCTION}"
-                found.append(Problem(prompt, str(entry["answer"]), item, {"entry": entry}))
+                found.append(Problem(prompt, _gold(entry), item, {"entry": entry}))
             elif misses > TRIES:
                 raise ValueError(f"{self.name} has no question in the {split} split among {TRIES} that were tried")
         return found
@@ -93,11 +94,14 @@ class ReasoningTask(Task):
         answer = given_answer(completion)
         if self.guarded and not _is_plain(answer):
             return float(answer == problem.gold)
-        return float(self.dataset.score_answer(answer, problem.data["entry"]))
+        try:
+            return float(self.dataset.score_answer(answer, problem.data["entry"]))
+        except Exception:
+            return 0.0
 
-    def demonstration(self, problem: Problem) -> str:
-        """The gold answer in its tags."""
-        return f"<answer>{problem.gold}</answer>"
+    def demonstration(self, problem: Problem) -> str | None:
+        """The gold answer in its tags; None where a question has many answers and names none."""
+        return f"<answer>{problem.gold}</answer>" if problem.gold else None
 
     def format_ok(self, completion: str) -> bool:
         """Whether there is one answer in tags."""
@@ -118,12 +122,12 @@ def runs_answers(function: types.FunctionType) -> set[str]:
 
     Read from the names in the compiled code, so a text that is evaluated in a roundabout way is not found.
     """
-    return {name for code in _reached(function) for name in code.co_names if name in _RUNS}
+    own = {name for name, value in function.__globals__.items() if _package(value) == _package(function)}
+    return {name for code in _reached(function) for name in code.co_names if name in _RUNS - own}
 
 
 def _reached(function: types.FunctionType) -> Iterator[types.CodeType]:
     """The code of a function and of all that it can reach within its package by name."""
-    package = function.__module__.split(".")[0]
     owner = {}
     for value in function.__globals__.values():
         if isinstance(value, type) and value.__module__ == function.__module__:
@@ -138,8 +142,16 @@ def _reached(function: types.FunctionType) -> Iterator[types.CodeType]:
         waiting += [const for const in code.co_consts if isinstance(const, types.CodeType)]
         for name in code.co_names:
             for each in (owner.get(name), function.__globals__.get(name)):
-                if isinstance(each, types.FunctionType) and each.__module__.split(".")[0] == package:
+                if isinstance(each, types.FunctionType) and _package(each) == _package(function):
                     waiting.append(each.__code__)
+
+
+def _package(value: Any) -> str:
+    return (getattr(value, "__module__", None) or "").split(".")[0]
+
+
+def _gold(entry: dict[str, Any]) -> str:
+    return "" if entry["answer"] is None else str(entry["answer"])
 
 
 def _tagged(completion: str) -> str | None:

@@ -36,8 +36,7 @@ class Task(ABC):
     Attributes:
         name: What the task is called in files and messages.
         max_new_tokens: As long as an answer may need to be, in tokens of a common tokenizer.
-        always_ends: Whether `verify` is known to end at once on any text. Where it is not, `verify_all` runs it in a
-            process of its own under a time limit.
+        always_ends: Whether `verify` is known to end at once on any text; see `ends_on`.
 
     Example:
         >>> class LastLetter(Task):
@@ -71,6 +70,13 @@ class Task(ABC):
     @abstractmethod
     def verify(self, problem: Problem, completion: str) -> float:
         """How right a completion is, in [0, 1]. May raise: `verify_all` counts that as a failure of the verifier."""
+
+    def ends_on(self, completion: str) -> bool:
+        """Whether `verify` is known to end at once on this completion.
+
+        Where it is not, `verify_all` runs it in a process of its own under a time limit.
+        """
+        return self.always_ends
 
     def demonstration(self, problem: Problem) -> str | None:
         """A right completion, to learn the task's form from; None where the task has none."""

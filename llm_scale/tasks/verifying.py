@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+import numpy as np
+
 from llm_scale.tasks.task import Problem, Task
 from rewardlab.checks import check_scalar
 
@@ -49,8 +51,8 @@ def verify_all(
 ) -> list[float | Failure]:
     """The verifier's score of every completion, or what went wrong with it.
 
-    A task whose verifier is known to end (`always_ends`) is checked here and now. Any other runs in a process of its
-    own, a copy of this one, which is ended where one answer takes too long, and begun again with the next answer.
+    A completion on which the verifier is known to end (`Task.ends_on`) is checked here and now. The others are checked
+    in a process of their own, a copy of this one, which is ended where one takes too long, and begun again with the next.
 
     Args:
         task: Whose verifier is asked.
@@ -83,7 +85,10 @@ def verify_all(
             raise TypeError(f"completions[{place}]: expected text, got {type(completion).__name__}")
     group = max(1, len(completions) // len(problems))
     pairs = [(problems[row // group], completion) for row, completion in enumerate(completions)]
-    outcomes = (_outcome(task, *pair) for pair in pairs) if task.always_ends else _apart(task, pairs, seconds)
+    ends = [task.ends_on(completion) for completion in completions]
+    apart = _apart(task, [pair for pair, here in zip(pairs, ends, strict=True) if not here], seconds)
+    outcomes = [_outcome(task, *pair) if here else next(apart) for pair, here in zip(pairs, ends, strict=True)]
+    apart.close()
     return [
         Failure(row // group, row % group, problem.number, outcome) if isinstance(outcome, str) else outcome
         for row, ((problem, _), outcome) in enumerate(zip(pairs, outcomes, strict=True))
@@ -94,11 +99,14 @@ def _outcome(task: Task, problem: Problem, completion: str) -> float | str:
     """A score in [0, 1], or what went wrong."""
     try:
         score = task.verify(problem, completion)
-    except Exception as error:  # whatever a verifier does, the training goes on
-        return f"the verifier raised {type(error).__name__}: {error}"[:SHOWN]
-    if not isinstance(score, numbers.Real) or math.isnan(score):
+        if isinstance(score, numbers.Real | np.bool_) and 0 <= score <= 1:  # NaN is not
+            return float(score)
         return f"the verifier returned {score!r}, expected a number in [0, 1]"[:SHOWN]
-    return float(score) if 0 <= score <= 1 else f"the verifier returned {float(score)}, expected a number in [0, 1]"
+    except Exception as error:  # whatever a verifier does, the training goes on
+        try:
+            return f"the verifier raised {type(error).__name__}: {error}"[:SHOWN]
+        except Exception:  # not even its error can be told
+            return f"the verifier raised {type(error).__name__}"
 
 
 def _apart(task: Task, pairs: Sequence[tuple[Problem, str]], seconds: float) -> Iterator[float | str]:

@@ -142,7 +142,7 @@ def causal_model(model: Any) -> PreTrainedModel:
     """
     inner = model if isinstance(model, nn.Module) else getattr(model, "model", model)
     if hasattr(inner, "peft_config"):
-        if getattr(inner.active_peft_config, "is_prompt_learning", False):
+        if getattr(getattr(inner, "active_peft_config", None), "is_prompt_learning", False):
             raise ValueError(f"{type(inner).__name__} adds tokens to the input, expected adapters in the layers (LoRA)")
         inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
     if not isinstance(inner, PreTrainedModel) or inner.get_output_embeddings() is None:
@@ -171,12 +171,14 @@ def _hidden_states(causal, prompts, ids, mask, group, shared_prefix, whole) -> t
     The last are (B, 1 + T): of the prompt's last token, then of each completion token that was fed (-1: was not).
     """
     decoder = causal.get_decoder()
+    vocabulary = causal.get_input_embeddings().num_embeddings
+    lengths = check_batch(prompts, ids, mask, group=group, vocabulary=vocabulary)
     if shared_prefix:
         obstacle = shared_prefix_obstacle(decoder)
         if obstacle is None:
-            return _packed_states(decoder, *pack(prompts, ids, mask, group=group, whole=whole))
+            return _packed_states(decoder, *pack(prompts, ids, mask, lengths, group=group, whole=whole))
         warnings.warn(f"each prompt is computed anew for every completion: {obstacle}", stacklevel=3)
-    return _plain_states(decoder, prompts, ids, mask, group)
+    return _plain_states(decoder, prompts, ids, mask, lengths, group)
 
 
 def _packed_states(decoder: PreTrainedModel, packing: Packing, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -196,9 +198,8 @@ def _packed_states(decoder: PreTrainedModel, packing: Packing, places: Tensor) -
     return hidden, packing.predictors, places
 
 
-def _plain_states(decoder, prompts, ids, mask, group) -> tuple[Tensor, Tensor, Tensor]:
+def _plain_states(decoder, prompts, ids, mask, lengths, group) -> tuple[Tensor, Tensor, Tensor]:
     """Every completion after its own copy of the prompt, right-padded: padding comes after all that is read."""
-    lengths = check_batch(prompts, ids, mask, group)
     starts = [len(prompts[row // group]) for row in range(len(ids))]
     width = max(start + length for start, length in zip(starts, lengths, strict=True))
     tokens = ids.new_zeros(len(ids), width)

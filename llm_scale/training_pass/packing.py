@@ -50,11 +50,13 @@ class Packing:
         return replace(self, **moved)
 
 
-def check_batch(prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, group: int) -> list[int]:
+def check_batch(
+    prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, *, group: int, vocabulary: int
+) -> list[int]:
     """Return the completions' lengths in tokens, checking that prompts, completions and mask belong together.
 
     Raises:
-        ValueError: If a prompt is empty, the shapes do not fit, or the mask has gaps.
+        ValueError: If a prompt is empty, a token is not in 0..vocabulary-1, shapes do not fit, or the mask has gaps.
         TypeError: If `mask` is not boolean.
     """
     if group < 1 or not prompts:
@@ -62,6 +64,8 @@ def check_batch(prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, gro
     for number, prompt in enumerate(prompts):
         if len(prompt) == 0:
             raise ValueError(f"prompts[{number}] is empty: no token predicts its completions' first one")
+        if not 0 <= min(prompt) <= max(prompt) < vocabulary:
+            raise ValueError(f"prompts[{number}] has tokens {min(prompt)} to {max(prompt)}, expected 0 to {vocabulary - 1}")
     if mask.dtype != torch.bool:
         raise TypeError(f"mask is {mask.dtype}, expected torch.bool")
     if ids.ndim != 2 or len(ids) != len(prompts) * group or mask.shape != ids.shape:
@@ -69,6 +73,10 @@ def check_batch(prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, gro
             f"ids {tuple(ids.shape)} and mask {tuple(mask.shape)}: expected ({len(prompts) * group}, T), "
             f"{group} completions for each of {len(prompts)} prompts"
         )
+    unknown = mask & ((ids < 0) | (ids >= vocabulary))
+    if unknown.any():
+        row, column = unknown.nonzero()[0].tolist()
+        raise ValueError(f"ids[{row}, {column}] is {int(ids[row, column])}, expected 0 to {vocabulary - 1}")
     lengths = mask.sum(dim=1)
     gaps = (mask != (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None])).any(dim=1)
     if gaps.any():
@@ -78,7 +86,7 @@ def check_batch(prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, gro
 
 
 def pack(
-    prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, *, group: int, whole: bool = False
+    prompts: Sequence[Sequence[int]], ids: Tensor, mask: Tensor, lengths: Sequence[int], *, group: int, whole: bool
 ) -> tuple[Packing, Tensor]:
     """Lay a batch out, each prompt once.
 
@@ -86,17 +94,14 @@ def pack(
         prompts: Tokens of P prompts, none empty.
         ids: Completions, (B, T), right-padded, B = P * group; row b answers prompt b // group.
         mask: Their own tokens, (B, T).
+        lengths: How many those are, as `check_batch` returns them.
         group: Completions a prompt.
         whole: Also feed each completion's last token, which predicts nothing but has features of its own.
 
     Returns:
         The layout, and packed places, (B, 1 + T): of the prompt's last token, then of each completion token that is fed
         (-1 elsewhere).
-
-    Raises:
-        ValueError: As `check_batch`.
     """
-    lengths = check_batch(prompts, ids, mask, group)
     fed = [length if whole else max(length - 1, 0) for length in lengths]
     longest_prompt, longest_fed = max(map(len, prompts)), max(fed)
     prompt_tokens = torch.zeros(len(prompts), longest_prompt, dtype=torch.long)

@@ -77,14 +77,22 @@ def test_blocks_above_the_deepest_are_not_run(lm):
     assert not any(block._forward_hooks for block in lm.base.model.layers)
 
 
-def test_each_prompt_is_computed_once_a_batch(lm, monkeypatch):
+def test_each_prompt_is_computed_once_a_batch_and_its_common_beginning_once(lm, monkeypatch):
     seen = []
     run = lm.base.model.forward
     monkeypatch.setattr(
         lm.base.model, "forward", lambda **kw: (seen.append(tuple(kw["input_ids"].shape)), run(**kw))[1]
     )
-    answer_features(lm, *encoded(lm))
-    assert sorted(seen) == sorted([(2, 4), (4, 6), (1, 5), (1, 3)])
+    prompts = ["12+34=", "12+34=", "12+5=", "12+77=", "3+4="]
+    completions = encoded(lm)[1]
+    answer_features(lm, [lm.encode(prompt) for prompt in prompts], completions)
+    # "12+" once, what is left of two prompts, three answers; then the prompts that are alone in their length
+    assert seen == [(1, 3), (2, 3), (3, 6), (1, 5), (1, 3), (1, 4), (1, 2)]
+
+
+def test_a_prompt_that_begins_with_all_of_another_is_none_of_equal_length(lm):
+    assert module._common([(1, 2, 3), (1, 2, 4)]) == 2 and module._common([(1, 2)]) == 0
+    assert module._common([(2, 1), (1, 1)]) == 0
 
 
 def test_a_model_in_training_mode_stays_in_it(lm):

@@ -1,5 +1,7 @@
 """Small tasks and tokenizers that the tests of rewards share."""
 
+from itertools import pairwise
+
 from llm_scale.rewards.sample import Decoder, Sample
 from llm_scale.tasks.task import Problem, Task
 
@@ -41,7 +43,7 @@ class Bytes:
         """Token ids of a text cut before each of these bytes, with the token that ends it."""
         data = text.encode() if isinstance(text, str) else text
         edges = sorted({0, len(data), *(cut for cut in cuts if 0 < cut < len(data))})
-        pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [data[a:b] for a, b in pairwise(edges)]
         return [self.token(piece) for piece in pieces if piece] + [END]
 
     def token(self, piece):

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from llm_scale.rewards.reward_path import RewardPath
 from llm_scale.rewards.scoring import RewardError
@@ -55,7 +56,9 @@ def steps_by_row(**values):
     """Scores of steps: 0.5 each, but for some rows."""
 
     def score(samples, steps, ends):
-        found = [values.get(f"row{sample.row}", [0.5] * len(texts)) for sample, texts in zip(samples, steps, strict=True)]
+        found = [
+            values.get(f"row{sample.row}", [0.5] * len(texts)) for sample, texts in zip(samples, steps, strict=True)
+        ]
         for value in found:
             if isinstance(value, Exception):
                 raise value
@@ -121,7 +124,11 @@ def test_failing_samples_raise_no_warning_of_partial_absence(recwarn):
     assert not recwarn.list
 
 
-def test_a_verifier_that_hangs_is_ended():
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(CORRECT, 0.3), (CORRECT.replace('"verifier"', '{ kind = "verifier", seconds = 0.3 }'), 50)],
+)
+def test_a_verifier_that_hangs_is_ended(text, seconds):
     class Hanging(Lines):
         always_ends = False
 
@@ -132,7 +139,7 @@ def test_a_verifier_that_hangs_is_ended():
 
     samples = answers("0", "x", "1", "1", group=2)
     began = time.monotonic()
-    result = RewardPath.from_toml(CORRECT, Hanging(), seconds=0.3)(samples, groups(samples))
+    result = RewardPath.from_toml(text, Hanging(), seconds=seconds)(samples, groups(samples))
     assert time.monotonic() - began < 20
     assert result.present.tolist() == [True, False, True, True]
     assert "took longer than 0.3 s" in result.failures[0].reason
@@ -147,13 +154,17 @@ def test_a_learned_signal_that_raises_is_asked_again_sample_by_sample(error):
 
 
 def test_a_learned_signal_with_too_few_scores_has_none():
-    with pytest.raises(ValueError, match=r"none of the 2 samples .*\(2 failures\)\n.* 'correct' failed for sample 0.*0 sc"):
+    with pytest.raises(
+        ValueError, match=r"none of the 2 samples .*\(2 failures\)\n.* 'correct' failed for sample 0.*0 sc"
+    ):
         learned(GIVEN, correct=lambda samples: [])(answers("0", "1"), [0, 0])
 
 
 def test_stop_names_signal_prompt_and_sample():
     samples = answers("0", "x", "1", "1", group=2)
-    with pytest.raises(RewardError, match=r"'correct' failed for sample 1 of prompt 0 \(prompt 'problem 0', completion 'x'"):
+    with pytest.raises(
+        RewardError, match=r"'correct' failed for sample 1 of prompt 0 \(prompt 'problem 0', completion 'x'"
+    ):
         RewardPath.from_toml(CORRECT, Judge(x=ValueError("no")), on_failure="stop")(samples, groups(samples))
     with pytest.raises(RewardError, match=r"'correct' failed for sample 2 of prompt 1 .*: KeyError: 'luck'") as caught:
         learned(GIVEN, on_failure="stop", correct=by_row(row2=KeyError("luck")))(samples, groups(samples))
@@ -161,10 +172,12 @@ def test_stop_names_signal_prompt_and_sample():
 
 
 @pytest.mark.parametrize("on_failure", ["mask", "stop"])
-@pytest.mark.parametrize("value", [math.inf, -math.inf, 10**400])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, pytest.param(10**400, id="huge")])
 def test_an_infinite_value_is_an_error_that_names_prompt_and_sample(value, on_failure):
     samples = answers("0", "1", "2", "3", group=2)
-    with pytest.raises(ValueError, match=r"'correct' is -?inf for sample 2 of prompt 1 \(prompt 'problem 1', completion '2'\)"):
+    with pytest.raises(
+        ValueError, match=r"'correct' is -?inf for sample 2 of prompt 1 \(prompt 'problem 1', completion '2'\)"
+    ):
         learned(GIVEN, on_failure=on_failure, correct=by_row(row2=value))(samples, groups(samples))
 
 
@@ -175,10 +188,24 @@ def test_a_value_that_is_no_number_is_an_error(value):
 
 
 def test_all_absent_is_an_error_that_names_the_signals():
-    with pytest.raises(ValueError, match=r"none of the 2 samples has a reward: 'correct' apply to none, or failed \(0 fail"):
+    with pytest.raises(
+        ValueError, match=r"none of the 2 samples has a reward: 'correct' apply to none, or failed \(0 fail"
+    ):
         learned(GIVEN, correct=by_row(row0=None, row1=math.nan))(answers("0", "1"), [0, 0])
-    with pytest.raises(ValueError, match=r"'correct', 'brief' apply to none, or failed \(2 failures\)\n  signal 'correct' f"):
+    with pytest.raises(
+        ValueError, match=r"'correct', 'brief' apply to none, or failed \(2 failures\)\n  signal 'correct' f"
+    ):
         RewardPath.from_toml(BRIEF, Judge(x=ValueError("broken")))(answers("x", "x"), [0, 0])
+
+
+@pytest.mark.parametrize("advantage", [None, "mean_centred"])
+@pytest.mark.parametrize("values", [{"row0": None, "row1": None}, {"row0": ValueError("no"), "row1": math.nan}])
+def test_a_process_s_share_of_a_batch_may_be_absent(values, advantage):
+    text = GIVEN + (f'[pipeline.advantage]\nkind = "{advantage}"\n' if advantage else "")
+    result = learned(text, correct=by_row(**values))(answers("0", "1"), [0, 0], may_be_absent=True)
+    assert not result.present.any() and np.isnan(result.rewards).all()
+    assert (result.advantages is None) if advantage is None else (result.advantages.tolist() == [0, 0])
+    assert result.summary()["reward/absent"] == 2
 
 
 @pytest.mark.parametrize("value", [None, [0.5, None], [0.5, math.nan], ValueError("no idea")])
@@ -205,8 +232,15 @@ def test_a_step_without_score_takes_its_sample_out(value):
 def test_a_step_s_score_that_cannot_be_is_an_error_that_names_prompt_sample_and_step(value, message):
     with pytest.raises(ValueError, match=message):
         learned(process(), process=steps_by_row(row1=value))(answers("a\n0", "b\n0"), [0, 0])
-    with pytest.raises(TypeError, match="score of step 0 .* is 'good', expected a number"):
+    with pytest.raises(TypeError, match=r"score of step 0 .* is 'good', expected a number"):
         learned(process(), process=steps_by_row(row0=["good", 1.0]))(answers("a\n0"), [0])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, int, bool, torch.tensor, np.array])
+def test_scores_of_steps_may_be_numbers_of_any_kind(kind):
+    scores = kind([1.0, 0.0]) if kind in (torch.tensor, np.array) else [kind(1), kind(0)]
+    result = learned(process(), process=steps_by_row(row0=scores))(answers("a\n0"), [0])
+    assert result.steps[0].scores == [1.0, 0.0]
 
 
 def test_answers_that_cannot_be_cut_into_steps_are_left_out():
@@ -214,7 +248,7 @@ def test_answers_that_cannot_be_cut_into_steps_are_left_out():
         def steps(self, completion):
             return ["0"] if completion == "0" else ["something else"]
 
-    text = process().replace('"given"', '"step_labels"')
+    text = process(source="step_labels")
     result = RewardPath.from_toml(text, Rewriting())(answers("0", "x0"), [0, 0])
     assert result.present.tolist() == [True, False]
     assert "'something else'" in result.failures[0].reason

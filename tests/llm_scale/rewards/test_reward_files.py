@@ -19,7 +19,9 @@ PROCESS = {"raw_process", "clip", "delta", "clip_delta", "success_only"}
 
 def shipped(name, task=None):
     task = task or (ChainsTask() if name in PROCESS else AdditionTask())
-    return RewardPath.from_toml(f"rewards/{name}.toml", task, given={"learned": lengths} if "learned" in text(name) else {})
+    return RewardPath.from_toml(
+        f"rewards/{name}.toml", task, given={"learned": lengths} if "learned" in text(name) else {}
+    )
 
 
 def text(name):
@@ -131,5 +133,7 @@ def test_resolve_finds_shipped_files_and_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert RewardPath.resolve("rewards/correct.toml").resolve() == here
     assert RewardPath.from_toml(here, AdditionTask()).pipeline.names == ("correct",)
-    with pytest.raises(FileNotFoundError, match=r"no reward file 'rewards/none.toml'; in rewards/ there are clip.toml, "):
+    with pytest.raises(
+        FileNotFoundError, match=r"no reward file 'rewards/none.toml'; in rewards/ there are clip.toml, "
+    ):
         RewardPath.from_toml("rewards/none.toml", AdditionTask())

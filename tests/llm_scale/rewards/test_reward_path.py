@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_scale.models.loading import load
@@ -34,8 +34,8 @@ SCORES = [[0.9, 0.8, 0.2, 0.7], [0.6], [], [0.6, 0.3], [0.9] * 6]
 LINES = ["\n".join("line" for _ in row) for row in SCORES]
 
 
-def process(mode="raw", weight=1.0, **settings):
-    lines = [f'mode = "{mode}"', f"weight = {weight}", 'source = "given"']
+def process(mode="raw", weight=1.0, source="given", **settings):
+    lines = [f'mode = "{mode}"', f"weight = {weight}", f'source = "{source}"']
     lines += [f"{name} = {value!r}" for name, value in settings.items()]
     return CORRECT + "[process]\n" + "\n".join(lines) + "\n"
 
@@ -103,6 +103,7 @@ def test_the_weight_multiplies():
         assert row == pytest.approx([0.3 * value for value in whole])
 
 
+@settings(max_examples=50)  # of up to four answers each
 @given(st.sampled_from(MODES), st.lists(st.lists(st.floats(0, 1), max_size=6), min_size=1, max_size=4), st.data())
 def test_returns_are_those_of_step_advantages(mode, scores, data):
     """Steps on their tokens and the outcome on the last one, summed from behind, are the library's returns."""
@@ -130,7 +131,8 @@ def test_credit_of_the_sequence_adds_the_sum_and_nothing_to_tokens():
     by_token = path_of(process("delta"), given={"process": scored})(samples, groups(samples))
     whole = path_of(process("delta", credit="sequence"), given={"process": scored})(samples, groups(samples))
     assert whole.token_step_rewards(30) is None
-    assert whole.rewards == pytest.approx(by_token.rewards + [0.9, 0, 0, 0.6, 0.9])  # the first step's score is left
+    first_scores = np.array([0.9, 0, 0, 0.6, 0.9])  # which is what is left, and nothing where the first is the last
+    assert whole.rewards == pytest.approx(by_token.rewards + first_scores)
     assert whole.step_rewards == by_token.step_rewards
 
 
@@ -145,12 +147,19 @@ def test_a_learned_model_scores_steps_by_their_last_tokens():
 
 
 def test_the_task_s_own_labels_score_steps():
-    text = process().replace('"given"', '"step_labels"')
+    text = process(source="step_labels")
     result = path_of(text)(answers("good\nbad 0"), [0])
     assert result.steps[0].scores == [0.9, 0.1]
     assert result.steps[0].texts == ["good", "bad 0"]
     expected = {"reward/step/count": 2.0, "reward/step/score": 0.5, "reward/step/sum": 1.0}
     assert {name: value for name, value in result.summary().items() if "step" in name} == pytest.approx(expected)
+
+
+def test_steps_are_scored_in_the_form_of_trl_s_step_trainer():
+    path = path_of(process(source="step_labels"))
+    sample = answers("good\nbad 0")[0]
+    theirs = path.process.step_scores("problem 0", sample.completion, ["good\n", "bad 0"], gold="0", even=True)
+    assert theirs == path([sample], [0]).steps[0].scores
 
 
 def test_signals_see_the_problem_the_tokens_and_whether_the_answer_ended():
@@ -179,10 +188,11 @@ def test_running_statistics_are_kept_and_learn_in_training_only():
     assert again[0].tolist() == again[1].tolist()
 
 
+@settings(max_examples=30)
 @given(st.permutations(range(6)))
 def test_the_order_of_samples_does_not_matter(order):
     samples = answers("0", "1", "good\nbad 1", "", "1", "a\n\nb0", group=3)
-    text = process("clip_delta", threshold=0.7).replace('"given"', '"step_labels"')
+    text = process("clip_delta", source="step_labels", threshold=0.7)
     text += '[[pipeline.after]]\nkind = "rank"\n'
     path = path_of(text)
     first = path(samples, groups(samples))
@@ -213,7 +223,7 @@ def test_samples_of_completions():
         (2, 1, True),
         (3, 1, False),
     ]
-    text = process().replace('"given"', '"step_labels"')
+    text = process(source="step_labels")
     assert path_of(text)(samples, groups(samples)).step_ends == [[0], [], [2, 3], [5]]
     with pytest.raises(ValueError, match="there are 1 problems, but completions of 2 prompts"):
         samples_of(lm, problems[:1], completions)
@@ -226,21 +236,27 @@ def test_samples_of_completions():
         ("[rewards]\na = 1\n", r"reward: unknown section 'rewards', expected one of sources, pipeline, process"),
         ("[pipeline.signals]\na = []\n", r"reward: expected a section \[sources\] that is not empty"),
         ('[sources]\na = "verifier"\n', r"reward: expected a section \[pipeline\]"),
-        (CORRECT.replace("correct = []", "right = []"), r"sources are \['correct'\], but the pipeline's signals \['right'\]"),
+        (
+            CORRECT.replace("correct = []", "right = []"),
+            r"sources are \['correct'\], but the pipeline's signals \['right'\]",
+        ),
         (CORRECT.replace("[]", '[{ kind = "twist" }]'), r"signals.correct\[0\]: unknown kind 'twist'"),
-        (CORRECT.replace("[]", '[{ kind = "centre", reference = { kind = "given" } }]'), "pipeline: correct need a given"),
-        (CORRECT + "process = 3\n", "process"),
-        (process() + 'speed = 3\n', "process: unknown setting 'speed', expected source, mode, weight, threshold"),
+        (
+            CORRECT.replace("[]", '[{ kind = "centre", reference = { kind = "given" } }]'),
+            "pipeline: correct need a given",
+        ),
+        ("process = 3\n" + CORRECT, "process: expected a table, got 3"),
+        (process() + "speed = 3\n", "process: unknown setting 'speed', expected source, mode, weight, threshold"),
         (process().replace("weight = 1.0\n", ""), "process: 'weight' is missing"),
-        (process(weight=-1), "process: weight is -1"),
-        (process("twice"), "process: mode is 'twice'"),
-        (process("clip"), "process: threshold is None"),
-        (process("clip", threshold=2), "process: threshold is 2"),
-        (process(credit="word"), "process: credit is 'word'"),
-        (process().replace('"given"', '"oracle"'), "process.source: unknown kind 'oracle', expected one of flawed_labels, "),
-        (process().replace('"given"', '"flawed_labels"'), "process.source: flawed_labels judge arithmetic chains, got task 'l"),
+        (process(weight=-1, source="step_labels"), "process: weight is -1"),
+        (process("twice", source="step_labels"), "process: mode is 'twice'"),
+        (process("clip", source="step_labels"), "process: threshold is None"),
+        (process("clip", threshold=2, source="step_labels"), "process: threshold is 2"),
+        (process(credit="word", source="step_labels"), "process: credit is 'word'"),
+        (process(source="oracle"), "process.source: unknown kind 'oracle', expected one of flawed_labels, "),
+        (process(source="flawed_labels"), "process.source: flawed_labels judge arithmetic chains, got task 'l"),
         (process(), r"process.source: is to be handed in: from_toml\(..., given={'process': ...}\)"),
-        (process().replace('"given"', '"step_labels"') + '[pipeline.advantage]\nkind = "mean_centred"', "pipeline.advantage: "),
+        (process(source="step_labels") + '[pipeline.advantage]\nkind = "mean_centred"', "pipeline.advantage: "),
     ],
 )
 def test_files_that_cannot_be_say_where(text, message):

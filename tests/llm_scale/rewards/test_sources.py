@@ -104,7 +104,7 @@ def test_a_verifier_outside_our_loop_has_a_time_limit():
         def verify(self, problem, completion):
             time.sleep(60)
 
-    with pytest.raises(RuntimeError, match="took longer than 0.2 s"):
+    with pytest.raises(RuntimeError, match=r"took longer than 0\.2 s"):
         source_of("it", {"kind": "verifier", "seconds": 0.2}, Hanging(), {})("p", "x", problem=PROBLEM)
 
 
@@ -126,7 +126,10 @@ def test_a_learned_signal_is_scored_one_by_one_in_other_trainers():
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("speed", "sources.it: unknown kind 'speed', expected one of brevity, contains_digit, digit_overlap, format, giv"),
+        (
+            "speed",
+            "sources.it: unknown kind 'speed', expected one of brevity, contains_digit, digit_overlap, format, giv",
+        ),
         ({"kind": "brevity", "goal": 3}, "sources.it: brevity has no setting 'goal', expected unit, target"),
         ({"kind": "brevity", "target": 0}, "sources.it: target is 0"),
         ({"kind": "length", "unit": "words"}, "sources.it: unit is 'words'"),

@@ -12,6 +12,7 @@ from llm_scale.rewards.steps import steps_of
 from llm_scale.tasks.task import Problem
 from tests.llm_scale.rewards.answers import END, Bytes, Lines, answers
 
+LINES = Lines().steps
 TEXTS = st.text(st.sampled_from("a7= \n.é🙂漢\r"), max_size=24)
 
 
@@ -19,7 +20,7 @@ def sample_of(ids, decode):
     return Sample(Problem("p", "1", 0), decode([ids])[0], ids, True, 0, 0, decode)
 
 
-def cut_at(text, cuts, split=Lines().steps):
+def cut_at(text, cuts, split=LINES):
     tokens = Bytes()
     ids = tokens.cut(text, cuts)
     return steps_of(sample_of(ids, Decoder(tokens)), split), ids
@@ -47,7 +48,7 @@ def by_bytes(text, cuts, split):
 
 def test_lines_end_with_their_line_breaks():
     sample = answers("7+5=12\n\n12-3=9\nAnswer: 9")[0]
-    texts, ends = steps_of(sample, Lines().steps)
+    texts, ends = steps_of(sample, LINES)
     assert texts == ["7+5=12", "12-3=9", "Answer: 9"]
     assert ends == [7, 14, 23]
     assert len(sample.ids) == 25  # with the token that ends the answer, which is no part of a step
@@ -70,19 +71,19 @@ def test_a_step_in_which_no_token_ends_is_joined_to_the_next():
 def test_an_emoji_of_several_tokens_is_one_character():
     (texts, ends), _ = cut_at("🙂\n🙂", [1, 2, 3, 5, 6])  # 4 tokens, \n with the first byte of the second, 2 more
     assert texts == ["🙂", "🙂"]
-    assert ends == by_bytes("🙂\n🙂", [1, 2, 3, 5, 6], Lines().steps)[1]
+    assert ends == by_bytes("🙂\n🙂", [1, 2, 3, 5, 6], LINES)[1]
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_an_answer_without_text_has_no_steps(text):
-    assert steps_of(answers(text)[0], Lines().steps) == ([], [])
+    assert steps_of(answers(text)[0], LINES) == ([], [])
     assert steps_of(answers("some text")[0], lambda text: None) == ([], [])
 
 
 def test_tokens_without_text_at_the_end_are_no_part_of_a_step():
     tokens = Bytes()
     ids = [*tokens.cut("a\nb", [1, 2]), END, END]
-    assert steps_of(sample_of(ids, Decoder(tokens)), Lines().steps) == (["a", "b"], [1, 2])
+    assert steps_of(sample_of(ids, Decoder(tokens)), LINES) == (["a", "b"], [1, 2])
 
 
 @given(TEXTS, st.lists(st.integers(1, 60), max_size=20))
@@ -103,7 +104,7 @@ def test_steps_are_where_their_last_bytes_are(text, cuts):
 def test_bytes_that_are_no_text_still_have_rising_ends(data, cuts):
     tokens = Bytes()
     ids = tokens.cut(data, cuts)
-    texts, ends = steps_of(sample_of(ids, Decoder(tokens)), Lines().steps)
+    texts, ends = steps_of(sample_of(ids, Decoder(tokens)), LINES)
     assert len(texts) == len(ends)
     assert ends == sorted(set(ends))
     assert not ends or ends[-1] == len(ids) - 2
@@ -113,7 +114,7 @@ def test_a_step_that_is_not_in_the_text_is_an_error_that_names_it():
     with pytest.raises(ValueError, match=r"step 1 \('c'\) of sample 0 of prompt 0 .*'ab'.* after character 1"):
         steps_of(answers("ab")[0], lambda text: ["a", "c"])
     with pytest.raises(ValueError, match="no decode"):
-        steps_of(Sample(Problem("p", "1", 0), "ab", [1], True, 0, 0), Lines().steps)
+        steps_of(Sample(Problem("p", "1", 0), "ab", [1], True, 0, 0), LINES)
 
 
 def test_single_tokens_are_decoded_once():
@@ -137,10 +138,10 @@ def check_with(tokenizer, text, end):
     ids = [*tokenizer(text, add_special_tokens=False).input_ids, end]
     decode = Decoder(tokenizer)
     sample = sample_of(ids, decode)
-    texts, ends = steps_of(sample, Lines().steps)
+    texts, ends = steps_of(sample, LINES)
     assert ends == sorted(set(ends))
     assert ends[-1] == len(ids) - 2
-    assert [line for step in texts for line in Lines().steps(step)] == Lines().steps(sample.completion)
+    assert [line for step in texts for line in LINES(step)] == LINES(sample.completion)
     for text, end, start in zip(texts, ends, [0, *(end + 1 for end in ends)], strict=False):
         own = decode([ids[: end + 1]])[0]
         assert own.rstrip().endswith(text.strip()) or "�" in own  # the step is done with its last token
@@ -154,7 +155,7 @@ MIXED = ["7 + 5 = 12\n12 - 3 = 9\nAnswer: 9", "So far so good.\n\n\nAnswer: -1,2
 @pytest.mark.parametrize("text", MIXED)
 def test_character_tokenizer(text):
     texts = check_with(load("tiny-test").tokenizer, text, 1)
-    assert texts == Lines().steps(text)
+    assert texts == LINES(text)
 
 
 @pytest.mark.slow
@@ -166,4 +167,4 @@ def test_byte_pair_tokenizer(text):
 
     tokenizer = AutoTokenizer.from_pretrained(path())
     texts = check_with(tokenizer, text, tokenizer.eos_token_id)
-    assert texts == Lines().steps(text)
+    assert texts == LINES(text)

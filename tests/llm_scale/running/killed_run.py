@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +95,21 @@ def left_by(writer, *, event=None, delay=None):
                         os.kill(os.getpid(), signal.SIGKILL)
 
             sys.addaudithook(count)
-        writer()
-        os._exit(0)
+        status = 1
+        try:
+            writer()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
     if delay is not None:
         time.sleep(delay)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
+    status = os.waitpid(child, 0)[1]
+    assert status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL), f"status {status}"
+    return status
 
 
 def whole(folder):
@@ -129,9 +138,9 @@ def killed_writers(folder):
             print("call", event, before, step, after, int(died))
             assert after in (before, step)
             assert died or after == step
-    for _ in range(40):
+    for _ in range(25):
         before = whole(folder)
-        died = left_by(lambda step=before + 1: write(folder, step), delay=chance.random() * 0.02) != 0
+        died = left_by(lambda step=before + 1: write(folder, step), delay=chance.random() * 0.06) != 0
         after = whole(folder)
         print("time", before, before + 1, after, int(died))
         assert after in (before, before + 1)

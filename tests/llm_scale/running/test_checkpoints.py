@@ -23,7 +23,7 @@ KILLS = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL he
 def run(*arguments):
     command = [sys.executable, "-m", "tests.llm_scale.running.killed_run", *map(str, arguments)]
     where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False, timeout=120)
 
 
 def saved(folder, step=3, **changes):
@@ -225,7 +225,7 @@ def test_settings_may_be_a_dataclass(tmp_path):
 
     saved(tmp_path, settings=Settings())
     assert load_checkpoint(tmp_path, settings=Settings()) is not None
-    with pytest.raises(ValueError, match="lora.rank is 8 there and 4 here"):
+    with pytest.raises(ValueError, match=r"lora\.rank is 8 there and 4 here"):
         load_checkpoint(tmp_path, settings=Settings(lora=Lora(4)))
     with pytest.raises(ValueError, match=r"lora is \{'rank': 8\} there and None here"):
         load_checkpoint(tmp_path, settings=Settings(lora=None))
@@ -264,7 +264,7 @@ def test_a_model_file_of_another_checkpoint_is_refused(tmp_path):
     write(tmp_path, 2)
     newest = tmp_path / "step-00000002" / "model.safetensors"
     newest.write_bytes((tmp_path / "step-00000001" / "model.safetensors").read_bytes())  # same size, other numbers
-    with pytest.raises(ValueError, match="model.safetensors has SHA-256"):
+    with pytest.raises(ValueError, match=r"model\.safetensors has SHA-256"):
         load_checkpoint(tmp_path)
     save_file({}, newest)
     with pytest.raises(ValueError, match=r"has \d+ bytes, expected"):
