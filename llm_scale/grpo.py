@@ -24,7 +24,8 @@ from torch import Tensor
 
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import LoraSettings, load
-from llm_scale.models.supervised import warm_up
+from llm_scale.models.tiny import SIZES
+from llm_scale.models.warm_start import WarmUp, warmed_up
 from llm_scale.objectives.advantages import token_level_advantages
 from llm_scale.objectives.loss import BatchCounts, PolicyLoss, merged_metrics, policy_loss
 from llm_scale.objectives.objective import Objective, objective
@@ -200,24 +201,29 @@ class Loop:
         return row
 
     def _objective(self) -> Objective:
-        settings = self.settings
-        changes = {} if settings.kl_weight is None else {"kl_weight": settings.kl_weight}
-        process = self.reward_path.process
-        credit = settings.credit or ("token" if process is not None and process.credit == "token" else None)
-        return objective(settings.objective, **changes, **({"credit": credit} if credit else {}))
+        settings, process = self.settings, self.reward_path.process
+        by_step = "token" if process is not None and process.credit == "token" else None
+        changes = {
+            "kl_weight": settings.kl_weight,
+            "credit": settings.credit or by_step,
+            "step_baseline": settings.step_baseline,
+        }
+        return objective(settings.objective, **{name: value for name, value in changes.items() if value is not None})
 
     def _language_model(self) -> LanguageModel:
-        settings = self.settings
-        device = settings.device
+        settings, device = self.settings, self.settings.device
         if device == "auto":
             device = f"cuda:{self.world.local_rank}" if torch.cuda.is_available() else "cpu"
         lora = LoraSettings(rank=settings.lora_rank) if settings.lora_rank else None
-        lm = load(settings.model, device=device, lora=lora, seed=settings.seed)
-        if settings.warm_up:
-            problems = self.task.problems("train", 64 * settings.warm_up, seed=settings.seed)
-            shown = [(problem.prompt, self.task.demonstration(problem)) for problem in problems]
-            warm_up(lm, shown, steps=settings.warm_up, learning_rate=settings.warm_up_learning_rate, seed=settings.seed)
-        return lm
+        if not settings.warm_up:
+            return load(settings.model, device=device, lora=lora, seed=settings.seed)
+        if settings.model in SIZES:
+            how = WarmUp(steps=settings.warm_up)
+        else:  # a model that was trained before is only to learn the form
+            how = WarmUp(
+                steps=settings.warm_up, batch_size=32, learning_rate=2e-5, matrix_learning_rate=None, until=None
+            )
+        return warmed_up(settings.model, self.task, how, seed=settings.seed, device=device, lora=lora)
 
     def _answers(self, problems: list[Problem], *why: Any) -> Completions:
         return self._sample(problems, self.settings.group, self.settings.temperature, self._generator(*why))

@@ -24,6 +24,8 @@ class Settings:
     credit: Literal["sequence", "token"] | None = None
     """Whether a token is paid what its whole sample earned, or what came after it; by default as the objective says,
     and by token where the reward file pays for steps."""
+    step_baseline: Literal["group", "same_step"] | None = None
+    """What tokens paid by step are held against: see `Objective`."""
     kl_weight: float | None = None
     """By default the objective's."""
     steps: int = 100
@@ -47,8 +49,7 @@ class Settings:
     prompts_per_pass: int | None = None
     """Questions of a forward and backward pass, whose gradients are added up; by default all of an update's."""
     warm_up: int = 0
-    """Steps of supervised fine-tuning on the task's demonstrations before; 0 for none."""
-    warm_up_learning_rate: float = 1e-3
+    """Steps, at most, of supervised fine-tuning on the task's demonstrations before; 0 for none. Done once and kept."""
     lora_rank: int = 0
     """0 trains every weight."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -52,7 +52,7 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
     try:
         make(part)
         for file in filter(Path.is_file, part.rglob("*")):
-            with file.open("rb") as written:  # after a loss of power too, the name must not outlive the content
+            with file.open("rb+") as written:  # after a loss of power too, the name must not outlive the content
                 os.fsync(written.fileno())
         try:
             part.rename(target)

@@ -31,7 +31,7 @@ class LanguageModel:
         >>> from llm_scale.models.loading import load
         >>> lm = load("tiny-test")
         >>> lm.encode("2+3=")
-        [22, 14, 23, 32]
+        [22, 15, 23, 33]
         >>> lm.encode_completion("5")
         [25, 1]
         >>> lm.decode([25, 1, 0, 0])
@@ -154,7 +154,7 @@ class LanguageModel:
             return
         if self._frozen is None:
             raise ValueError(
-                f"{self.name!r} has no reference: call keep_reference() before training changes its weights"
+                f"{self.name!r} has no reference; keep_reference() makes one, before training changes weights"
             )
         trained, self.model = self.model, self._frozen
         try:

@@ -15,7 +15,7 @@ from llm_scale.rewards.steps import steps_of
 from rewardlab.checks import check_choice
 from rewardlab.transforms.ensemble import mean_minus_std, uncertainty_weighted, worst_case
 
-__all__ = ["COMBINATIONS", "LearnedReward", "LearnedStepReward", "frozen_weights"]
+__all__ = ["COMBINATIONS", "LearnedReward", "LearnedStepReward", "as_read", "frozen_weights"]
 
 COMBINATIONS: dict[str, Callable] = {
     "mean": lambda members: members.mean(0),
@@ -35,6 +35,20 @@ def frozen_weights(lm: LanguageModel):
         ValueError: On entry, if all weights are trained and no reference was kept: the reward would change with them.
     """
     return lm.reference() if lm.parameters() else nullcontext(lm.base)
+
+
+def as_read(lm: LanguageModel, sample: Sample, *, retokenise: bool = False) -> Sample:
+    """The sample with tokens of this model's tokenizer: its own, unless it has none or is to be encoded anew.
+
+    Raises:
+        ValueError: If its tokens are known to be another tokenizer's and it is not to be encoded anew.
+    """
+    if retokenise or not sample.ids:
+        return replace(sample, ids=lm.encode_completion(sample.completion), decode=Decoder(lm.tokenizer))
+    other = getattr(sample.decode, "tokenizer", lm.tokenizer)
+    if other is not lm.tokenizer and other.get_vocab() != lm.tokenizer.get_vocab():
+        raise ValueError(f"{sample} has tokens of another tokenizer than {lm.name!r}; set retokenise=True")
+    return sample if sample.decode else replace(sample, decode=Decoder(lm.tokenizer))
 
 
 class LearnedReward:
@@ -72,8 +86,8 @@ class LearnedReward:
 
     def members(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members samples"]:
         """Every member's reward of every sample."""
-        ids = [self._ids(sample) for sample in samples]
-        return self._scores(samples, ids, [[len(tokens) - 1] for tokens in ids])
+        samples = self._read(samples)
+        return self._scores(samples, [[len(sample.ids) - 1] for sample in samples])
 
     def __call__(self, samples: Sequence[Sample]) -> Float[np.ndarray, " samples"]:
         """The combined reward of every sample."""
@@ -82,23 +96,18 @@ class LearnedReward:
     def _combined(self, members: Float[np.ndarray, "members rows"]) -> Float[np.ndarray, " rows"]:
         return COMBINATIONS[self.combine](members) if members.shape[1] else members[0]
 
-    def _scores(self, samples: Sequence[Sample], ids: list, positions: Sequence) -> Float[np.ndarray, "members rows"]:
+    def _read(self, samples: Sequence[Sample]) -> list[Sample]:
+        return [as_read(self.lm, sample, retokenise=self.retokenise) for sample in samples]
+
+    def _scores(self, samples: Sequence[Sample], positions: Sequence) -> Float[np.ndarray, "members rows"]:
         if not sum(map(len, positions)):
             return np.zeros((self.head.members, 0))
         known = {text: self.lm.encode(text) for text in dict.fromkeys(sample.problem.prompt for sample in samples)}
         prompts = [known[sample.problem.prompt] for sample in samples]
+        ids = [sample.ids for sample in samples]
         options = {"layers": self.layers, "batch_tokens": self.batch_tokens}
         with frozen_weights(self.lm):
             return self.head.score(token_features(self.lm, prompts, ids, positions, **options)).cpu().numpy()
-
-    def _ids(self, sample: Sample) -> list[int]:
-        """The tokens of an answer by this model's tokenizer: the sample's own unless they are of another one."""
-        if self.retokenise or not sample.ids:
-            return self.lm.encode_completion(sample.completion)
-        other = getattr(sample.decode, "tokenizer", self.lm.tokenizer)
-        if other is not self.lm.tokenizer and other.get_vocab() != self.lm.tokenizer.get_vocab():
-            raise ValueError(f"{sample} has tokens of another tokenizer than {self.lm.name!r}; set retokenise=True")
-        return sample.ids
 
 
 class LearnedStepReward(LearnedReward):
@@ -111,9 +120,9 @@ class LearnedStepReward(LearnedReward):
         self, samples: Sequence[Sample], steps: Sequence[Sequence[str]], step_ends: Sequence[Sequence[int]]
     ) -> Float[np.ndarray, "members steps"]:
         """Every member's score of every step, sample after sample; arguments as of a call."""
-        ids = [self._ids(sample) for sample in samples]
-        parts = zip(samples, ids, steps, step_ends, strict=True)
-        return self._scores(samples, ids, [self._ends(*part) for part in parts])
+        samples = self._read(samples)
+        parts = zip(samples, steps, step_ends, strict=True)
+        return self._scores(samples, [self._ends(*part) for part in parts])
 
     def __call__(
         self, samples: Sequence[Sample], steps: Sequence[Sequence[str]], step_ends: Sequence[Sequence[int]]
@@ -135,10 +144,9 @@ class LearnedStepReward(LearnedReward):
         values = iter(combined.tolist())
         return [[next(values) for _ in texts] for texts in steps]
 
-    def _ends(self, sample: Sample, ids: list[int], steps: Sequence[str], ends: Sequence[int]) -> Sequence[int]:
+    def _ends(self, sample: Sample, steps: Sequence[str], ends: Sequence[int]) -> Sequence[int]:
         if steps and (self.retokenise or not ends):
-            own = replace(sample, ids=ids, decode=Decoder(self.lm.tokenizer))
-            ends = steps_of(own, lambda _: steps)[1]
+            ends = steps_of(sample, lambda _: steps)[1]
         if len(ends) != len(steps):
             raise ValueError(f"there are {len(ends)} ends for the {len(steps)} steps of {sample}")
         return ends

@@ -12,7 +12,7 @@ from llm_scale.reward_models.features import answer_features, token_features
 from llm_scale.reward_models.fitting import fit_bradley_terry, fit_process_head
 from llm_scale.reward_models.flaws import Flaw, FlawedReward, flawed_step_labels
 from llm_scale.reward_models.head_report import HeadReport, StepReport, report_head, report_steps
-from llm_scale.reward_models.learned_signal import LearnedReward, LearnedStepReward, frozen_weights
+from llm_scale.reward_models.learned_signal import LearnedReward, LearnedStepReward, as_read, frozen_weights
 from llm_scale.reward_models.preferences import Preferences, draw_preferences
 from llm_scale.rewards.sample import Decoder, Sample
 from llm_scale.rewards.steps import steps_of
@@ -60,6 +60,7 @@ def learn_reward(
     l2: float = 1e-2,
     hidden: int = 0,
     combine: str = "mean",
+    retokenise: bool = False,
     held_out: float = 0.25,
     rng: int | np.random.Generator,
 ) -> Learned:
@@ -76,6 +77,7 @@ def learn_reward(
         l2: As for `fit_bradley_terry`.
         hidden: As for `fit_bradley_terry`.
         combine: As for `LearnedReward`.
+        retokenise: As for `LearnedReward`.
         held_out: Share of the prompts for the report, above 0 and below 1; at least one prompt on each side.
         rng: Seed or generator.
 
@@ -87,6 +89,7 @@ def learn_reward(
         ValueError: If there are no two prompts, or none of several samples on one of the two sides.
     """
     rng = as_generator(rng)
+    samples = [as_read(lm, sample, retokenise=retokenise) for sample in samples]
     tested = _held_out([sample.prompt_row for sample in samples], held_out, rng)
     train, test = ([s for s, out in zip(samples, tested, strict=True) if out == side] for side in (False, True))
     asked = {"temperature": temperature, "flip_rate": judge.flip_rate, "rng": rng}
@@ -108,7 +111,7 @@ def learn_reward(
         seed=seed,
     )
     head.facts |= {"model": lm.name, "layers": list(layers)}
-    reward = LearnedReward(lm, head, layers=layers, combine=combine)
+    reward = LearnedReward(lm, head, layers=layers, combine=combine, retokenise=retokenise)
     gold = np.array([float(judge.gold(sample.problem, sample.completion)) for sample in test])
     lengths = np.array([len(sample.completion) for sample in test])
     report = report_head(reward.members(test), held, gold=gold, lengths=lengths, group_ids=_prompts_of(test))
@@ -126,6 +129,7 @@ def learn_step_reward(
     l2: float = 1e-2,
     hidden: int = 0,
     combine: str = "mean",
+    retokenise: bool = False,
     held_out: float = 0.25,
     rng: int | np.random.Generator,
 ) -> LearnedSteps:
@@ -141,6 +145,7 @@ def learn_step_reward(
         l2: As for `fit_process_head`.
         hidden: As for `fit_process_head`.
         combine: As for `LearnedReward`.
+        retokenise: As for `LearnedReward`.
         held_out: As for `learn_reward`.
         rng: Seed or generator.
 
@@ -148,6 +153,7 @@ def learn_step_reward(
         ValueError: If the task has no steps or labels of them, there are no two prompts, or no step on one side.
     """
     rng = as_generator(rng)
+    samples = [as_read(lm, sample, retokenise=retokenise) for sample in samples]
     tested = _held_out([sample.prompt_row for sample in samples], held_out, rng)
     cut = [steps_of(sample, task.steps) for sample in samples]
     labels = [
@@ -166,7 +172,7 @@ def learn_step_reward(
     seed = int(rng.integers(2**31))
     head = fit_process_head(features, targets, members=members, l2=l2, hidden=hidden, seed=seed)
     head.facts |= {"model": lm.name, "layers": list(layers)}
-    reward = LearnedStepReward(lm, head, layers=layers, combine=combine)
+    reward = LearnedStepReward(lm, head, layers=layers, combine=combine, retokenise=retokenise)
     test = np.flatnonzero(tested)
     parts = [samples[row] for row in test], [cut[row][0] for row in test], [cut[row][1] for row in test]
     scores = [score for of_sample in reward(*parts) for score in of_sample]

@@ -73,7 +73,7 @@ def sample(
             )
     finally:
         model.train(training)
-    return _completions(prompts, group, ids.clone(), log_probs.clone(), lm.end_ids, lm.pad_id)
+    return _completions(prompts, group, ids, log_probs, lm.end_ids, lm.pad_id)
 
 
 def _engine(model: PreTrainedModel, engine: str) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from llm_scale.training_pass.forward import TokenLogProbs, TrainingPass, causal_model
@@ -88,7 +88,10 @@ class World:
         return total if isinstance(value, Tensor) else total.item()
 
     def gather(self, own: Any) -> list[Any]:
-        """What every process passed, in the order of their numbers, on each of them; small things only."""
+        """What every process passed, in the order of their numbers, on each of them; small things only.
+
+        They are pickled on the way, between processes of one training that run the same program.
+        """
         if self.size == 1:
             return [own]
         every = [None] * self.size
@@ -142,7 +145,9 @@ def wrap(language_model: Any, world: World, *, kind: str = "none") -> "Policy":
             sharding replaces the parameters.
         world: The processes.
         kind: "none", "ddp" (each process holds all weights) or "fsdp2" (each holds its share of every weight, gradient
-            and optimiser state). For a single process they are the same.
+            and optimiser state). For a single process they are the same. With "fsdp2" every process must make the same
+            number of forward and backward passes, for each of them waits for the others; with "ddp" it need not, as
+            gradients are summed once, by `World.add_gradients`, and a process may have had nothing to do.
 
     Raises:
         ValueError: If there is no such kind, or "none" is asked for more than one process.
@@ -173,8 +178,15 @@ def _shard(policy: "Policy", world: World) -> None:
         if hasattr(module, "set_gradient_divide_factor"):
             module.set_gradient_divide_factor(1.0)  # gradients are summed: the loss has global counts below it
             module.set_force_sum_reduction_for_comms(True)
-    with torch.no_grad():  # the first module that runs counts as the outermost, even if sampling would run a layer first
-        policy([[0]], torch.zeros(1, 1, dtype=torch.long, device=device), torch.ones(1, 1, dtype=torch.bool, device=device), 1)
+    with (
+        torch.no_grad()
+    ):  # the first module that runs counts as the outermost, even if sampling would run a layer first
+        policy(
+            [[0]],
+            torch.zeros(1, 1, dtype=torch.long, device=device),
+            torch.ones(1, 1, dtype=torch.bool, device=device),
+            1,
+        )
 
 
 class Policy(TrainingPass):

@@ -23,6 +23,10 @@ class AdditionTask(Task):
     A quarter of the pairs is held out for testing; `3 + 5` and `5 + 3` are always in the same split. Pairs come in
     random order and again only once all have been asked.
 
+    Of the chat wordings tried on all 100 one-digit pairs, this is the one that SmolLM2-135M-Instruct does best on: 58%
+    of its greedy answers are right and 21% of 400 sampled at temperature 1, within 24 tokens (two digits, 100 pairs: 9%
+    and 0.5% of 200, within 20 tokens). It tends to answer `3 + 5 = 8`, hardly ever with the number alone.
+
     Args:
         digits: Digits of both numbers: 1 (0 to 9) or 2 (10 to 99).
         style: "chat" asks in words, for a model that follows instructions; "bare" is `3+5=`, for one that continues

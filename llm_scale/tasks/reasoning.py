@@ -19,7 +19,7 @@ TRIES = 200  # items in a row that are not of the split, until the data set is t
 INSTRUCTION = "Give the final answer between <answer> and </answer>."
 
 _RUNS = {"eval", "exec", "compile", "__import__", "parse_expr", "sympify", "literal_eval"}
-_PLAIN = re.compile(r"[0-9+\-*/()\[\]\s,.'\"]{0,200}")
+_PLAIN = re.compile(r"[0-9+\-*/()\[\]\s,.'\"]{0,200}", re.ASCII)
 _POWER = re.compile(r"\*\s*\*")
 
 
@@ -161,7 +161,7 @@ def _tagged(completion: str) -> str | None:
 
 
 def _is_plain(answer: str) -> bool:
-    return bool(_PLAIN.fullmatch(answer)) and answer.isascii() and not _POWER.search(answer)
+    return bool(_PLAIN.fullmatch(answer)) and not _POWER.search(answer)
 
 
 def _created(dataset: str, settings: dict[str, Any]) -> Any:

@@ -52,7 +52,8 @@ def verify_all(
     """The verifier's score of every completion, or what went wrong with it.
 
     A completion on which the verifier is known to end (`Task.ends_on`) is checked here and now. The others are checked
-    in a process of their own, a copy of this one, which is ended where one takes too long, and begun again with the next.
+    in a process of their own, a copy of this one, which is ended where one takes too long; another goes on with the
+    next.
 
     Args:
         task: Whose verifier is asked.

@@ -65,7 +65,9 @@ def check_batch(
         if len(prompt) == 0:
             raise ValueError(f"prompts[{number}] is empty: no token predicts its completions' first one")
         if not 0 <= min(prompt) <= max(prompt) < vocabulary:
-            raise ValueError(f"prompts[{number}] has tokens {min(prompt)} to {max(prompt)}, expected 0 to {vocabulary - 1}")
+            raise ValueError(
+                f"prompts[{number}] has tokens {min(prompt)} to {max(prompt)}, expected 0 to {vocabulary - 1}"
+            )
     if mask.dtype != torch.bool:
         raise TypeError(f"mask is {mask.dtype}, expected torch.bool")
     if ids.ndim != 2 or len(ids) != len(prompts) * group or mask.shape != ids.shape:

@@ -5,6 +5,8 @@ vocabulary of 49,152 take 100 MB, once for the logits, once for their softmax an
 number of each row is wanted, so rows go through the head in chunks, and the backward pass computes each chunk again.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -152,5 +154,4 @@ def _targets_by_chunk(rows: Tensor, count: int, chunk: int) -> tuple[Tensor, lis
     order = torch.argsort(rows, stable=True)
     starts = torch.arange(0, count + chunk, chunk, device=rows.device).clamp_(max=count)
     edges = torch.searchsorted(rows[order], starts).tolist()
-    chunks = -(-count // chunk)
-    return order, list(zip(edges[:chunks], edges[1 : chunks + 1], strict=True))
+    return order, list(pairwise(edges))[: -(-count // chunk)]

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -68,7 +69,7 @@ def test_the_same_seed_gives_the_same_model():
 def test_every_demonstration_is_seen_once_before_any_is_seen_again():
     lm, few = load("tiny-test"), SUMS[:7]
     each = sorted(frozen_step(lm, [pair]) for pair in few)
-    assert min(high - low for low, high in zip(each[:-1], each[1:], strict=True)) > 1e-4  # so that each is known by it
+    assert min(high - low for low, high in itertools.pairwise(each)) > 1e-4  # so that each is known by it
     seen = warm_up(lm, few, steps=14, batch_size=1, learning_rate=1e-12)
     for one_round in (seen[:7], seen[7:]):
         assert sorted(one_round) == pytest.approx(each, abs=1e-5)

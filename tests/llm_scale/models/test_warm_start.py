@@ -86,3 +86,11 @@ def test_tiny_is_brought_halfway_through_two_digit_addition():
     probabilities = answer_probabilities(lm, held_out)
     assert 0.3 < probabilities.mean() < 0.65
     assert ((probabilities > 0.05) & (probabilities < 0.95)).float().mean() > 0.8  # nearly every group has both
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_tiny_is_brought_halfway_through_one_digit_addition(seed):
+    asked = [(problem.prompt, problem.gold) for problem in TASK.problems("train", 75, seed=0)]
+    probabilities = answer_probabilities(warmed_up("tiny", TASK, warm_start.ONE_DIGIT, seed=seed), asked)
+    assert 0.3 < probabilities.mean() < 0.6

@@ -167,6 +167,17 @@ def test_a_sample_alone_at_a_step_has_no_advantage_there():
     assert mine.tolist() == [[1.0, 1.0, 0.0, 0.0], [-1.0] * 4]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in TOKEN_KINDS if kind != "raw"])
+def test_a_group_of_one_compares_nothing_though_its_tokens_differ(kind):
+    data, ids = batch(3), [0] * 7 + [1]
+    mine = token_level_advantages(data.rewards, data.mask, ids, by_token(kind), step_rewards=data.advantages)
+    assert not mine[7].any() and mine[:7].any()
+    if kind != "length_weighted":
+        ours, ends = by_token(kind, step_baseline="same_step"), [[0]] * 7 + [[0]]
+        mine = token_level_advantages(data.rewards, data.mask, ids, ours, step_rewards=data.advantages, step_ends=ends)
+        assert not mine[7].any() and mine[:7].any()
+
+
 @pytest.mark.parametrize(
     ("step_ends", "message"),
     [

@@ -201,10 +201,11 @@ def test_scores_of_the_training_responses_have_mean_zero(hidden):
 
 def test_a_constant_feature_is_harmless():
     chosen, rejected = pairs(width=3)
-    widened = [torch.cat([part, torch.full((len(part), 1), 1e8)], 1) for part in (chosen, rejected)]
+    widened = [torch.cat([part, torch.full((len(part), 1), 1e8 / 3)], 1) for part in (chosen, rejected)]
     head = fit_bradley_terry(*widened)
     torch.testing.assert_close(head.score(widened[0]), fit_bradley_terry(chosen, rejected).score(chosen))
-    assert float(head.weight[0, 3]) == 0
+    assert float(head.scale[3]) == 1
+    assert float(head.weight[0, 3]) == pytest.approx(0, abs=1e-9)
 
 
 def exclusive(count=300):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,22 @@ def test_steps_are_learned_from_flawed_labels_and_reported_by_gold(lm):
     flat = [[x for row in part for x in row] for part in (scores, labels)]
     gold = [y for s, texts in zip(made, steps, strict=True) for y in CHAINS.step_labels(s.problem, texts)]
     assert report_steps(*flat, gold).separation > 0.8
+
+
+class OtherDecode:
+    """Texts of a tokenizer that knows one letter."""
+
+    class tokenizer:
+        get_vocab = staticmethod(lambda: {"a": 0})
+
+
+def test_samples_of_another_models_tokens_are_encoded_anew_or_refused(lm):
+    foreign = [replace(sample, ids=[3], decode=OtherDecode()) for sample in answers(lm)]
+    with pytest.raises(ValueError, match=r"sample 0 of prompt 0 .* another tokenizer"):
+        learn_reward(lm, foreign, BIASED, rng=0)
+    own, other = learn_reward(lm, answers(lm), BIASED, rng=0), learn_reward(lm, foreign, BIASED, retokenise=True, rng=0)
+    assert own.report == other.report
+    np.testing.assert_array_equal(other.reward(foreign), own.reward(answers(lm)))
 
 
 def test_one_prompt_is_not_enough(lm):

@@ -114,9 +114,9 @@ def test_a_verifier_that_fails_takes_its_sample_out_altogether(value, reason, ca
 
 def test_absence_in_a_group_is_not_in_its_statistics():
     text = BRIEF + '[pipeline.advantage]\nkind = "mean_centred"\n'
-    samples = answers("0", "x", "5", "0")
-    result = RewardPath.from_toml(text, Judge(x=ValueError("broken")))(samples, [0] * 4)
-    assert result.advantages.tolist() == pytest.approx([1 / 3, 0, -2 / 3, 1 / 3])
+    samples = answers("0", "x", "5", "1", "1", "7", group=3)
+    result = RewardPath.from_toml(text, Judge(x=ValueError("broken")))(samples, groups(samples))
+    assert result.advantages.tolist() == pytest.approx([1 / 2, 0, -1 / 2, 1 / 3, 1 / 3, -2 / 3])
 
 
 def test_failing_samples_raise_no_warning_of_partial_absence(recwarn):

@@ -65,6 +65,7 @@ def test_a_conversation_is_read_as_text():
     signal = source_of("it", "verifier", AdditionTask(2), {})
     prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": PROBLEM.prompt}]
     assert signal(prompt, [{"role": "assistant", "content": "42"}], gold="42") == 1.0
+    assert problem_of(prompt, columns_of(PROBLEM)) == PROBLEM
 
 
 @pytest.mark.parametrize(

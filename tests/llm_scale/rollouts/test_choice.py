@@ -51,7 +51,7 @@ def test_a_worked_case():
     torch.testing.assert_close(log_probs, torch.tensor([2.0, 2, 4, 4, 4, 4]).log().neg())
 
 
-@pytest.mark.parametrize("uniform", [0.0, np.nextafter(1.0, 0.0)])
+@pytest.mark.parametrize("uniform", [0.0, np.nextafter(1.0, 0.0), 1.0])  # 1.0: what rounding may make of a share
 @pytest.mark.parametrize("size", [3, 300, 512])
 def test_a_token_without_probability_is_never_drawn(uniform, size):
     logits = torch.zeros(1, size)

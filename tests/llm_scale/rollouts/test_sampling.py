@@ -160,9 +160,9 @@ def test_one_prompt_of_a_batch_is_sampled_as_alone():
         assert alone.completion_of(0) == together.completion_of(number)
 
 
-@pytest.fixture
-def adapted():
-    lm = language_model(CONFIGS["llama"], torch.float64)
+@pytest.fixture(params=["llama", "llama, biases"])
+def adapted(request):
+    lm = language_model(CONFIGS[request.param], torch.float64)
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     model = get_peft_model(lm.base, LoraConfig(r=4, lora_alpha=16, lora_dropout=0.5, target_modules=targets))
     generator = torch.Generator().manual_seed(0)

@@ -109,7 +109,11 @@ def main(folder, *kinds):
     for kind in kinds:
         name, *extra = kind.split("+")
         lm, policy, optimiser, found = one_step(
-            world, name, passes=2 if "parts" in extra else 1, lora="lora" in extra, autocast="bf16" in extra,
+            world,
+            name,
+            passes=2 if "parts" in extra else 1,
+            lora="lora" in extra,
+            autocast="bf16" in extra,
             dtype="float32" if "bf16" in extra else "float64",
         )
         found = report(policy, optimiser, found)

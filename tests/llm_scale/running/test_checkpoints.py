@@ -115,15 +115,16 @@ def assert_same(ours, theirs):
 
 def test_tied_weights_are_kept_once_and_the_file_is_an_ordinary_one(tmp_path):
     weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
-    path = saved(tmp_path, model={"embedding": weight, "head": weight, "row": weight[1]})
+    path = saved(tmp_path, model={"embedding": weight, "head": weight, "row": weight[1], "first": weight[0]})
     tensors = load_file(path / "model.safetensors")
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
         "model.embedding": (2, 3),
         "model.row": (3,),
+        "model.first": (3,),
     }
     loaded = load_checkpoint(tmp_path).model
     assert loaded["embedding"] is loaded["head"] and not loaded["head"].requires_grad
-    assert torch.equal(loaded["row"], weight[1])
+    assert torch.equal(loaded["row"], weight[1]) and torch.equal(loaded["first"], weight[0])
 
 
 def test_the_last_ones_are_kept(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llm_scale.running.run_log import RunLog, read_metrics
 
 NAMES = st.sampled_from(["reward", "accuracy", "stage/a, b", 'quoted "kl"'])
-VALUES = st.dictionaries(NAMES, st.floats(allow_nan=True), max_size=4)
+VALUES = st.dictionaries(NAMES, st.floats() | st.just(math.nan), max_size=4)
 
 
 def written(folder, rows, **keywords):
@@ -25,6 +25,7 @@ def test_rows_are_in_the_file_at_once_and_pandas_reads_them(tmp_path):
     log.write(1, {"reward": 0.1 + 0.2, "kl": np.float32(0.5)})
     assert (tmp_path / "metrics.csv").read_text() == "step,reward,kl\n1,0.30000000000000004,0.5\n"
     log.write(2, {"reward": float("nan"), "kl": torch.tensor(2.0)})
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[-1] == "2,,2.0"
     log.write(5, {"kl": 1, "accuracy": True})
     log.close()
     log.close()
@@ -76,8 +77,8 @@ def test_more_numbers_of_a_step_go_into_its_row(tmp_path):
         log.write(1, {"a": 1.0})
         log.write(2, {"a": 2.0})
         log.write(2, {"a": 2.5})
-        log.write(2, {"held_out": 7.0})
-        log.write(2, {"a": 3.0})
+        log.write(2, {"held_out": 7.0625})
+        log.write(2, {"a": 3.0, "held_out": 7.0})  # a shorter row than the one in its place
         log.write(3, {"a": 4.0})
     assert log.path.read_text() == "step,a,held_out\n1,1.0,\n2,3.0,7.0\n3,4.0,\n"
 

@@ -67,6 +67,8 @@ def test_right_answers(answer):
         "#### \N{FULLWIDTH DIGIT ONE}8",
         "#### 3^2 * 2",
         "#### 10 + 8",
+        "#### 2^18",
+        "\\boxed{\\frac{18}{1}" + " " * 100 + "}",  # right, but longer than an answer should be
     ],
 )
 def test_wrong_answers(answer):

@@ -25,9 +25,7 @@ def test_values_and_gradients_are_those_of_single_rows(shared_prefix, heads, tie
     model = tiny(num_key_value_heads=heads, tie_word_embeddings=tied)
     prompts, ids, mask, group = batch()
     expected = row_by_row(model, prompts, ids, mask, group, temperature=0.7)
-    found = completion_log_probs(
-        model, prompts, ids, mask, group=group, temperature=0.7, shared_prefix=shared_prefix
-    )
+    found = completion_log_probs(model, prompts, ids, mask, group=group, temperature=0.7, shared_prefix=shared_prefix)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
     for one, other in zip(gradients(model, found.log_probs), gradients(model, expected[0]), strict=True):
@@ -50,9 +48,7 @@ def test_any_lengths(data):
     lengths = st.lists(st.lists(st.integers(0, 5), min_size=group, max_size=group), min_size=prompts, max_size=prompts)
     prompt_lengths = data.draw(st.lists(st.integers(1, 6), min_size=prompts, max_size=prompts))
     arguments = batch(prompt_lengths, data.draw(lengths), width=data.draw(st.integers(5, 7)))
-    shared, plain = (
-        completion_log_probs(MODEL, *arguments[:3], group=group, shared_prefix=on) for on in (True, False)
-    )
+    shared, plain = (completion_log_probs(MODEL, *arguments[:3], group=group, shared_prefix=on) for on in (True, False))
     for one, other in zip(shared, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
         assert (one[~arguments[2]] == 0).all()
@@ -102,8 +98,9 @@ def test_other_calls_of_the_model_are_as_before(attention):
     completion_log_probs(model, prompts, ids, mask, group=group)
     tokens = ids.clamp(min=1)
     attended = torch.flip(mask, [1])
-    for given in ({}, {"attention_mask": attended}):
-        torch.testing.assert_close(model(tokens, **given).logits, untouched(tokens, **given).logits, rtol=0, atol=0)
+    for options in ({}, {"attention_mask": attended}):
+        found, expected = (one(tokens, **options).logits for one in (model, untouched))
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)  # rows that attend to nothing
     options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     start = torch.tensor([prompts[0]])
     attended = torch.ones_like(start)
@@ -119,7 +116,8 @@ def test_gradient_checkpointing_runs_the_same_attention_again():
     prompts, ids, mask, group = batch()
     expected = gradients(model, completion_log_probs(model, prompts, ids, mask, group=group).log_probs)
     model.train()
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
     found = gradients(model, completion_log_probs(model, prompts, ids, mask, group=group).log_probs)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
@@ -211,7 +209,11 @@ def test_features_of_the_third_place_are_refused():
         (lambda p, i, m, g: (p, i, m.flip(1), g), ValueError, r"mask\[1\] has a gap, expected the completion's 1"),
         (lambda p, i, m, g: (p, i, m.long(), g), TypeError, "mask is torch.int64, expected torch.bool"),
         (lambda p, i, m, g: (p, i.clamp(min=61), m, g), ValueError, r"ids\[0, 0\] is 61, expected 0 to 60"),
-        (lambda p, i, m, g: ([p[0], [1, -1]], i, m, g), ValueError, r"prompts\[1\] has tokens -1 to 1, expected 0 to 60"),
+        (
+            lambda p, i, m, g: ([p[0], [1, -1]], i, m, g),
+            ValueError,
+            r"prompts\[1\] has tokens -1 to 1, expected 0 to 60",
+        ),
     ],
 )
 def test_bad_batches_are_named(shared_prefix, change, error, message):
@@ -241,13 +243,13 @@ def test_smollm2_shared_and_plain_agree():
     found = []
     for shared_prefix in (True, False):
         lm.model.zero_grad()
-        log_probs, entropies = completion_log_probs(
-            lm, prompts, ids, mask, group=2, shared_prefix=shared_prefix
-        )
+        log_probs, entropies = completion_log_probs(lm, prompts, ids, mask, group=2, shared_prefix=shared_prefix)
         (log_probs.sum() / mask.sum()).backward()
         found.append((log_probs.detach(), entropies, [parameter.grad.clone() for parameter in lm.parameters()]))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=1e-4)  # log-probabilities reach -20
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-4)
     norm = torch.sqrt(sum((grad**2).sum() for grad in found[1][2]))
-    difference = torch.sqrt(sum(((one - other) ** 2).sum() for one, other in zip(found[0][2], found[1][2], strict=True)))
+    difference = torch.sqrt(
+        sum(((one - other) ** 2).sum() for one, other in zip(found[0][2], found[1][2], strict=True))
+    )
     assert difference < 1e-5 * norm
