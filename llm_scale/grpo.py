@@ -154,7 +154,7 @@ class Loop:
         for attempt in range(settings.redraws):
             problems, completions = self._redrawn(problems, completions, attempt)
         groups = np.repeat(np.arange(len(problems)), settings.group)
-        rewards = self.reward_path(samples_of(self.lm, problems, completions), groups)
+        rewards = self.reward_path(samples_of(self.lm, problems, completions), groups, world=self.world)
         reference = self._reference_log_probs(completions) if self.held_against_reference else None
         advantages = self._advantages(rewards, completions, groups, reference)
         return Batch(problems, completions, rewards, advantages, reference)

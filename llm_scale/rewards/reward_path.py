@@ -37,11 +37,12 @@ from llm_scale.rewards.process_rewards import Process, ScoredSteps, StepSignal, 
 from llm_scale.rewards.sample import Sample
 from llm_scale.rewards.scoring import Failure, score_signals, score_steps
 from llm_scale.rewards.sources import BatchSignal, source_of
+from llm_scale.running.distributed import World
 from llm_scale.tasks.task import Task
 from rewardlab.adapters.samples import Signal
 from rewardlab.checks import check_choice
 from rewardlab.process import pad_steps, place_on_tokens
-from rewardlab.transforms import Pipeline, PipelineResult
+from rewardlab.transforms import Pipeline
 
 __all__ = ["Failure", "RewardPath", "Rewards"]
 
@@ -210,7 +211,7 @@ class RewardPath:
         raise FileNotFoundError(f"no reward file {str(path)!r}; in rewards/ there are {shipped}")
 
     def __call__(
-        self, samples: Sequence[Sample], group_ids: Any, *, update: bool = True, may_be_absent: bool = False
+        self, samples: Sequence[Sample], group_ids: Any, *, update: bool = True, world: World | None = None
     ) -> Rewards:
         """Score a batch.
 
@@ -221,8 +222,8 @@ class RewardPath:
             samples: The answers.
             group_ids: One id a sample; samples of equal ids answer the same prompt.
             update: Whether running statistics take in this batch: True in training, False in evaluation.
-            may_be_absent: Whether it is no error that not one sample has a reward: True for one process's share of a
-                batch, which others still learn from.
+            world: The processes of which each scores its own share of the batch: what compares samples (centring,
+                advantages, running statistics) then sees all of them. By default there is this process alone.
 
         Raises:
             ValueError: If a signal is infinite, a step's score outside [0, 1], no sample has a reward, or (with
@@ -243,7 +244,7 @@ class RewardPath:
             failures += more
         for failure in failures:
             _log.warning("%s", failure)
-        return self._combined(samples, np.asarray(group_ids), signals, failures, steps, update, may_be_absent)
+        return self._combined(samples, np.asarray(group_ids), signals, failures, steps, update, world or World.single())
 
     def state_dict(self) -> dict[str, dict[str, float]]:
         """Running statistics of the pipeline, for a checkpoint."""
@@ -261,23 +262,20 @@ class RewardPath:
         failures: list[Failure],
         steps: list[ScoredSteps] | None,
         update: bool,
-        may_be_absent: bool,
+        world: World,
     ) -> Rewards:
         failed = {failure.row for failure in failures}
-        kept = np.array([place for place in range(len(samples)) if place not in failed], int)
-        absent = all(np.isnan(values[kept]).all() for values in signals.values())
-        if absent and not may_be_absent:
-            reasons = "".join(f"\n  {failure}" for failure in failures[:3])
-            raise ValueError(
-                f"none of the {len(samples)} samples has a reward: {', '.join(map(repr, signals))} apply to none, or "
-                f"failed ({len(failures)} failures){reasons}"
-            )
-        scatter = _Scatter(kept, len(samples))
-        if absent:
-            result = self._nothing(len(kept))
-        else:
-            picked = {name: values[kept] for name, values in signals.items()}
-            result = self.pipeline(picked, group_ids=group_ids[kept], update=update)
+        kept = np.array([place not in failed for place in range(len(samples))])
+        shares = world.gather((signals, [(world.rank, one) for one in group_ids.tolist()], kept, failures[:3]))
+        every = {name: np.concatenate([share[0][name] for share in shares]) for name in signals}
+        every_group = [one for share in shares for one in share[1]]
+        every_kept = np.concatenate([share[2] for share in shares])
+        self._check_some(every, every_kept, [failure for share in shares for failure in share[3]])
+        picked = {name: values[every_kept] for name, values in every.items()}
+        groups = [one for one, is_kept in zip(every_group, every_kept, strict=True) if is_kept]
+        result = self.pipeline(picked, group_ids=groups, update=update)
+        first = sum(len(share[2]) for share in shares[: world.rank])
+        scatter = _Scatter(every_kept, slice(first, first + len(samples)))
         rewards, present = scatter(result.rewards, math.nan), scatter(result.present, False)
         if steps is not None and self.process.credit == "sequence":
             rewards = rewards + np.array([sum(of_sample.rewards) for of_sample in steps])
@@ -292,23 +290,26 @@ class RewardPath:
             credit="token" if self.process is None else self.process.credit,
         )
 
-    def _nothing(self, number: int) -> PipelineResult:
-        """What the pipeline would make of samples without a reward; itself it takes no empty batch."""
-        advantages = None if self.pipeline.advantage is None else np.zeros(number)
-        return PipelineResult(np.full(number, math.nan), np.zeros(number, bool), advantages, {})
+    def _check_some(self, signals: dict[str, np.ndarray], kept: np.ndarray, failures: list[Failure]) -> None:
+        if all(np.isnan(values[kept]).all() for values in signals.values()):
+            reasons = "".join(f"\n  {failure}" for failure in failures[:3])
+            raise ValueError(
+                f"none of the {len(kept)} samples has a reward: {', '.join(map(repr, signals))} apply to none, or "
+                f"failed ({int(np.sum(~kept))} samples){reasons}"
+            )
 
 
 @dataclass(frozen=True)
 class _Scatter:
-    """Values of some samples, put where these are among all."""
+    """Values of the samples that are kept, put where these are among all; of these, one process's share."""
 
-    places: np.ndarray
-    number: int
+    kept: np.ndarray
+    own: slice
 
     def __call__(self, values: np.ndarray, elsewhere: Any) -> np.ndarray:
-        every = np.full(self.number, elsewhere, np.asarray(values).dtype)
-        every[self.places] = values
-        return every
+        every = np.full(len(self.kept), elsewhere, np.asarray(values).dtype)
+        every[self.kept] = values
+        return every[self.own]
 
 
 def _mean(values: Any) -> float:

@@ -2,6 +2,8 @@
 
 import math
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from llm_scale.rewards.reward_path import RewardPath
 from llm_scale.rewards.scoring import RewardError
+from llm_scale.running.distributed import World
 from tests.llm_scale.rewards.answers import Lines, answers, groups
 from tests.llm_scale.rewards.test_reward_path import CORRECT, process
 
@@ -155,7 +158,7 @@ def test_a_learned_signal_that_raises_is_asked_again_sample_by_sample(error):
 
 def test_a_learned_signal_with_too_few_scores_has_none():
     with pytest.raises(
-        ValueError, match=r"none of the 2 samples .*\(2 failures\)\n.* 'correct' failed for sample 0.*0 sc"
+        ValueError, match=r"none of the 2 samples .*\(2 samples\)\n.* 'correct' failed for sample 0.*0 sc"
     ):
         learned(GIVEN, correct=lambda samples: [])(answers("0", "1"), [0, 0])
 
@@ -189,23 +192,52 @@ def test_a_value_that_is_no_number_is_an_error(value):
 
 def test_all_absent_is_an_error_that_names_the_signals():
     with pytest.raises(
-        ValueError, match=r"none of the 2 samples has a reward: 'correct' apply to none, or failed \(0 fail"
+        ValueError, match=r"none of the 2 samples has a reward: 'correct' apply to none, or failed \(0 samples"
     ):
         learned(GIVEN, correct=by_row(row0=None, row1=math.nan))(answers("0", "1"), [0, 0])
     with pytest.raises(
-        ValueError, match=r"'correct', 'brief' apply to none, or failed \(2 failures\)\n  signal 'correct' f"
+        ValueError, match=r"'correct', 'brief' apply to none, or failed \(2 samples\)\n  signal 'correct' f"
     ):
         RewardPath.from_toml(BRIEF, Judge(x=ValueError("broken")))(answers("x", "x"), [0, 0])
 
 
-@pytest.mark.parametrize("advantage", [None, "mean_centred"])
-@pytest.mark.parametrize("values", [{"row0": None, "row1": None}, {"row0": ValueError("no"), "row1": math.nan}])
-def test_a_process_s_share_of_a_batch_may_be_absent(values, advantage):
+@dataclass(frozen=True)
+class TwoProcesses(World):
+    """The first or the second of two processes; the other one has passed `others`."""
+
+    others: Any = None
+
+    def gather(self, own):
+        return [own, self.others] if self.rank == 0 else [self.others, own]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("advantage", [None, "mean_centred", "normalise_then_sum"])
+def test_what_compares_samples_sees_those_of_all_processes(advantage, rank):
     text = GIVEN + (f'[pipeline.advantage]\nkind = "{advantage}"\n' if advantage else "")
-    result = learned(text, correct=by_row(**values))(answers("0", "1"), [0, 0], may_be_absent=True)
+    theirs = ({"correct": np.array([3.0, 5.0])}, [(1 - rank, 0), (1 - rank, 0)], np.array([True, True]), [])
+    values = {"row0": 1.0, "row1": 2.0, "row2": ValueError("no")}
+    world = TwoProcesses(rank, 2, others=theirs)
+    own = learned(text, correct=by_row(**values))(answers("0", "1", "2"), [0, 0, 0], world=world)
+    assert own.rewards[:2].tolist() == [1, 2]
+    assert own.present.tolist() == [True, True, False]
+    if advantage == "mean_centred":  # their group is another one, though both call it 0
+        assert own.advantages.tolist() == [-0.5, 0.5, 0]
+    if advantage == "normalise_then_sum":
+        alone = learned(text, correct=by_row(**values))(answers("0", "1", "2"), [0, 0, 0])
+        assert own.advantages[:2].tolist() != alone.advantages[:2].tolist()  # the last step is over the whole batch
+
+
+@pytest.mark.parametrize("values", [{"row0": None, "row1": None}, {"row0": ValueError("no"), "row1": math.nan}])
+def test_a_process_s_share_of_a_batch_may_be_absent(values):
+    theirs = ({"correct": np.array([3.0, 5.0])}, [(1, 0), (1, 0)], np.array([True, True]), [])
+    path, both = learned(GIVEN, correct=by_row(**values)), answers("0", "1")
+    result = path(both, [0, 0], world=TwoProcesses(0, 2, others=theirs))
     assert not result.present.any() and np.isnan(result.rewards).all()
-    assert (result.advantages is None) if advantage is None else (result.advantages.tolist() == [0, 0])
     assert result.summary()["reward/absent"] == 2
+    nothing = ({"correct": np.array([math.nan])}, [(1, 0)], np.array([True]), [])
+    with pytest.raises(ValueError, match="none of the 3 samples has a reward"):
+        path(both, [0, 0], world=TwoProcesses(0, 2, others=nothing))
 
 
 @pytest.mark.parametrize("value", [None, [0.5, None], [0.5, math.nan], ValueError("no idea")])

@@ -77,7 +77,7 @@ def test_what_is_no_record_is_refused(tmp_path):
         (FRAME.head(0), {}, ValueError, "a table of 0 rows"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, ValueError, r"columns \['a', 'a'\], expected rows and names"),
         (pd.DataFrame([[1, 2]]), {}, ValueError, r"columns \[0, 1\]"),
-        (FRAME, {"wall_seconds": float("nan")}, ValueError, "wall_seconds is nan, expected a positive number"),
+        (FRAME, {"wall_seconds": float("inf")}, ValueError, "wall_seconds is inf, expected a positive number"),
         (FRAME, {"wall_seconds": 0}, ValueError, "wall_seconds is 0"),
         (FRAME, {"note": object()}, TypeError, "not JSON serializable"),
         (FRAME, {"note": float("inf")}, ValueError, "not JSON compliant"),

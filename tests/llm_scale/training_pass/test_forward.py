@@ -222,6 +222,14 @@ def test_bad_batches_are_named(shared_prefix, change, error, message):
         completion_log_probs(MODEL, prompts, ids, mask, group=group, shared_prefix=shared_prefix)
 
 
+def test_adapters_that_change_the_input_are_refused():
+    peft = pytest.importorskip("peft")
+    settings = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    prompts, ids, mask, group = batch()
+    with pytest.raises(ValueError, match="adds tokens to the input, expected adapters in the layers"):
+        completion_log_probs(peft.get_peft_model(tiny(), settings), prompts, ids, mask, group=group)
+
+
 def test_bad_models_are_named():
     prompts, ids, mask, group = batch()
     with pytest.raises(TypeError, match="model is a LlamaModel, expected a causal language model"):
