@@ -102,6 +102,8 @@ class Loop:
         self.held_against_reference = bool(self.objective.kl_weight) or settings.measure_kl
         if self.held_against_reference:
             self.lm.keep_reference()
+        if settings.parallel == "fsdp2" and settings.prompts % self.world.size:
+            raise ValueError(f"prompts is {settings.prompts}, expected a multiple of the {self.world.size} processes")
         self.policy = wrap(self.lm, self.world, kind=settings.parallel)
         self.optimiser = torch.optim.AdamW(self.lm.parameters(), lr=settings.learning_rate, weight_decay=0.0)
         self.step = 0
@@ -232,7 +234,7 @@ class Loop:
         self, problems: list[Problem], group: int, temperature: float, generator: torch.Generator
     ) -> Completions:
         prompts = [self.lm.encode(problem.prompt) for problem in problems]
-        with self._computing(), self.policy.whole():
+        with self.policy.whole():
             return sample(
                 self.lm,
                 prompts,
@@ -240,6 +242,7 @@ class Loop:
                 max_new_tokens=self.max_new_tokens,
                 temperature=temperature,
                 generator=generator,
+                dtype=torch.bfloat16 if self.settings.precision == "bfloat16" else None,
             )
 
     def _redrawn(
@@ -264,7 +267,7 @@ class Loop:
 
     @torch.no_grad()
     def _reference_log_probs(self, completions: Completions) -> Tensor:
-        with self._computing(), self.lm.reference() as model:
+        with self._computing(), self.policy.whole(), self.lm.reference() as model:
             return completion_log_probs(model, **_inputs(completions, self.settings.temperature)).log_probs
 
     def _advantages(

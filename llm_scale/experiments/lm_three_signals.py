@@ -90,8 +90,8 @@ def settings(scale: ScaleName, seed: int) -> Settings:
         size = {"model": "smollm2", "prompts": 16, "steps": 60, "learning_rate": 1e-5, "precision": "bfloat16"}
     else:
         smoke = scale == "smoke"
-        size = {"model": "tiny-test", "prompts": 4 if smoke else 12, "steps": 4 if smoke else 60}
-        size |= {"learning_rate": 2e-3, "device": "cpu"}
+        size = {"model": "tiny-test", "prompts": 4 if smoke else 25, "steps": 4 if smoke else 80}
+        size |= {"learning_rate": 1e-3, "device": "cpu"}
     return Settings(task="addition", **shared, **size)
 
 

@@ -28,6 +28,7 @@ def cached_tokens(
     end_ids: Sequence[int],
     pad_id: int,
     generator: torch.Generator,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sample `group` completions of every prompt.
 
@@ -37,13 +38,13 @@ def cached_tokens(
     Returns:
         Token ids and their log-probabilities, each (P * group, steps); what follows a token of `end_ids` means nothing.
     """
-    decoder = read_decoder(model, pack=max_new_tokens >= WORTH_PACKING)
+    decoder = read_decoder(model, pack=max_new_tokens >= WORTH_PACKING, dtype=dtype)
     rows, device = len(prompts) * group, decoder.embedding.device
     angles = _rotation_table(decoder, max(map(len, prompts)) + max_new_tokens)
     cache, last = _prefill(decoder, prompts, angles, group, max_new_tokens)
-    dtype = torch.float64 if decoder.embedding.dtype == torch.float64 else torch.float32
+    exact = torch.float64 if decoder.embedding.dtype == torch.float64 else torch.float32
     ids = torch.full((rows, max_new_tokens), pad_id, device=device)
-    log_probs = torch.zeros(rows, max_new_tokens, dtype=dtype, device=device)
+    log_probs = torch.zeros(rows, max_new_tokens, dtype=exact, device=device)
     ends = torch.tensor(list(end_ids), device=device)
     hidden = last.repeat_interleave(group, 0)
     for step in range(max_new_tokens):

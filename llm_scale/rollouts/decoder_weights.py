@@ -91,37 +91,40 @@ class Decoder:
     rotary: nn.Module
 
 
-def read_decoder(model: PreTrainedModel, *, pack: bool) -> Decoder:
+def read_decoder(model: PreTrainedModel, *, pack: bool, dtype: torch.dtype | None = None) -> Decoder:
     """Lay out a model's weights; adapters of LoRA that are switched on are added in.
 
-    Packed or added weights are copies, of the size of the model; others are the model's own.
+    Packed, added or rounded weights are copies, of the size of the model; others are the model's own.
 
     Args:
         model: One for which `why_not_cached` finds nothing.
         pack: Whether to copy the weights into a faster layout, where there is one.
+        dtype: Number type to round the weights to; None leaves them.
     """
     config, backbone = model.config, model.model
-    pack = pack and model.device.type == "cpu" and can_pack(backbone.embed_tokens.weight.dtype)
+    dtype = backbone.embed_tokens.weight.dtype if dtype is None else dtype
+    pack = pack and model.device.type == "cpu" and can_pack(dtype)
 
     def projection(*modules: nn.Module) -> Projection:
         weights, biases = zip(*map(_effective, modules), strict=True)
-        return Projection(list(weights), list(biases), pack)
+        rounded = [None if bias is None else bias.to(dtype) for bias in biases]
+        return Projection([weight.to(dtype) for weight in weights], rounded, pack)
 
     layers = [
         Layer(
-            layer.input_layernorm.weight,
+            layer.input_layernorm.weight.to(dtype),
             projection(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj),
             projection(layer.self_attn.o_proj),
-            layer.post_attention_layernorm.weight,
+            layer.post_attention_layernorm.weight.to(dtype),
             projection(layer.mlp.gate_proj, layer.mlp.up_proj),
             projection(layer.mlp.down_proj),
         )
         for layer in backbone.layers
     ]
     return Decoder(
-        embedding=backbone.embed_tokens.weight,
+        embedding=backbone.embed_tokens.weight.to(dtype),
         layers=layers,
-        norm=backbone.norm.weight,
+        norm=backbone.norm.weight.to(dtype),
         head=projection(model.lm_head),
         epsilon=config.rms_norm_eps,
         heads=config.num_attention_heads,

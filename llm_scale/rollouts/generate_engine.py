@@ -38,6 +38,7 @@ def generate_tokens(
     end_ids: Sequence[int],
     pad_id: int,
     generator: torch.Generator,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sample `group` completions of every prompt with `generate`, the prompts repeated and padded on the left.
 
@@ -55,12 +56,13 @@ def generate_tokens(
     )
     usual, model.generation_config = model.generation_config, config  # its penalties would be merged into ours
     try:
-        output = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=config,
-            logits_processor=LogitsProcessorList([sampler]),
-        )
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            output = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([sampler]),
+            )
     finally:
         model.generation_config = usual
     return output[:, width:], torch.stack(sampler.log_probs, 1)

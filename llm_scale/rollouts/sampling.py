@@ -28,6 +28,7 @@ def sample(
     temperature: float = 1.0,
     generator: torch.Generator,
     engine: Literal["auto", "cached", "generate"] = "auto",
+    dtype: torch.dtype | None = None,
 ) -> Completions:
     """Sample `group` completions of every prompt.
 
@@ -45,6 +46,8 @@ def sample(
             model's device. Not touched at temperature 0.
         engine: "cached" is fast and works for Llama-like decoders, adapted by LoRA or not; "generate" is Hugging Face's
             `generate`, which works for every causal language model; "auto" takes the first where it works.
+        dtype: Number type to compute in, such as bfloat16; by default the weights'. Log-probabilities are of what was
+            computed.
 
     Returns:
         `Completions` of P * G rows.
@@ -70,6 +73,7 @@ def sample(
                 end_ids=lm.end_ids,
                 pad_id=lm.pad_id,
                 generator=generator,
+                dtype=dtype,
             )
     finally:
         model.train(training)

@@ -166,6 +166,7 @@ def rewardlab_side(work: Work, lm: Any, clock: Clock, seen: list) -> None:
         model=work.model,
         task=work.task,
         objective="grpo",
+        kl_weight=0.0,  # as TRL by default: no reference model
         steps=work.steps + 1,
         prompts=work.prompts,
         group=work.group,
@@ -176,8 +177,8 @@ def rewardlab_side(work: Work, lm: Any, clock: Clock, seen: list) -> None:
     loop = Loop(settings, language_model=lm, task=task)
 
     class TimedRewards:
-        def __call__(self, samples, groups):
-            return clock.timed("scoring", rewards)(samples, groups)
+        def __call__(self, *arguments, **keywords):
+            return clock.timed("scoring", rewards)(*arguments, **keywords)
 
         def __getattr__(self, name):
             return getattr(rewards, name)

@@ -89,7 +89,7 @@ def test_tiny_is_brought_halfway_through_two_digit_addition():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_tiny_is_brought_halfway_through_one_digit_addition(seed):
     asked = [(problem.prompt, problem.gold) for problem in TASK.problems("train", 75, seed=0)]
     probabilities = answer_probabilities(warmed_up("tiny", TASK, warm_start.ONE_DIGIT, seed=seed), asked)

@@ -37,6 +37,12 @@ def test_a_reward_that_is_length():
     )  # prompt 0's right answer is its shortest, prompt 1's its longest
 
 
+def test_log_loss_is_of_the_preferences():
+    scores, pairs = 2 * GOLD + 0.1 * LENGTHS, drawn()
+    gaps = scores[pairs.chosen] - scores[pairs.rejected]
+    assert report(scores).log_loss == pytest.approx(-np.log(1 / (1 + np.exp(-gaps))).mean()) and gaps.mean() > 0.5
+
+
 def test_log_loss_of_a_reward_that_says_nothing():
     found = report(np.zeros(6))
     assert found.log_loss == pytest.approx(math.log(2)) and found.pair_accuracy == 0.5

@@ -95,6 +95,14 @@ def test_steps_are_learned_from_flawed_labels_and_reported_by_gold(lm):
     assert report_steps(*flat, gold).separation > 0.8
 
 
+def test_what_filler_is_worth_to_the_judge_is_what_it_is_worth_to_the_head(lm):
+    reports = [
+        learn_step_reward(lm, CHAINS, solutions(lm, 40), [FillerBlind(label=label)], l2=1e-3, rng=0).report
+        for label in (1.0, 0.0)
+    ]
+    assert reports[0].by_gold[0.5] > reports[1].by_gold[0.5] + 0.1
+
+
 class OtherDecode:
     """Texts of a tokenizer that knows one letter."""
 

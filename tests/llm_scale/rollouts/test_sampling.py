@@ -6,6 +6,7 @@ from peft import LoraConfig, get_peft_model
 from scipy import stats
 from transformers import LlamaConfig, MistralConfig
 
+from llm_scale.models.loading import load
 from llm_scale.rollouts import cached_engine
 from llm_scale.rollouts.sampling import sample
 from tests.llm_scale.rollouts.models import CONFIGS, END, PROMPTS, SHAPE, around, gpt2, language_model, teacher_forced
@@ -266,3 +267,17 @@ def test_bad_input_is_named(options, error, message):
     lm = language_model(CONFIGS["llama"])
     with pytest.raises(error, match=message):
         draw(lm, **{"prompts": PROMPTS} | options)
+
+
+@pytest.mark.parametrize("engine", ["cached", "generate"])
+def test_another_number_type_rounds_the_computation_and_not_the_model(engine):
+    lm = load("tiny-test")
+    prompts = [lm.encode("1+2="), lm.encode("30+4=")]
+    before = [weight.clone() for weight in lm.model.parameters()]
+    options = {"group": 2, "max_new_tokens": 8, "temperature": 0.0, "generator": torch.Generator(), "engine": engine}
+    exact = sample(lm, prompts, **options)
+    rough = sample(lm, prompts, dtype=torch.bfloat16, **options)
+    assert rough.log_probs.dtype == torch.float32
+    assert torch.allclose(rough.log_probs[:, 0], exact.log_probs[:, 0], atol=0.05)
+    assert not torch.equal(rough.log_probs[:, 0], exact.log_probs[:, 0])
+    assert all(torch.equal(one, other) for one, other in zip(before, lm.model.parameters(), strict=True))
