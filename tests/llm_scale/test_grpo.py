@@ -1,4 +1,4 @@
-"""The loop on a model so small that a step takes milliseconds: what is learned, what a step is made of, what goes wrong."""
+"""The loop on a model so small that a step takes milliseconds: what it learns, what a step is, what goes wrong."""
 
 import math
 from collections.abc import Sequence
