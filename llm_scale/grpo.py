@@ -10,6 +10,7 @@ file. On several processes: `torchrun --nproc-per-node 2 -m llm_scale.grpo ...`,
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from llm_scale.models.loading import LoraSettings, load
 from llm_scale.models.tiny import SIZES
 from llm_scale.models.warm_start import WarmUp, warmed_up
 from llm_scale.objectives.advantages import token_level_advantages
+from llm_scale.objectives.dapo import keeps_signal
 from llm_scale.objectives.loss import BatchCounts, PolicyLoss, merged_metrics, policy_loss
 from llm_scale.objectives.objective import Objective, objective
 from llm_scale.rewards.reward_path import RewardPath, Rewards
@@ -92,6 +94,7 @@ class Loop:
         world: World | None = None,
     ) -> None:
         self.settings, self.world = settings, world or World.current()
+        settings.check_processes(self.world.size)
         self.task = task or task_by_name(settings.task)
         self.reward_path = reward_path or RewardPath.from_toml(
             settings.reward, self.task, on_failure=settings.on_failure, seconds=settings.verify_seconds
@@ -102,8 +105,6 @@ class Loop:
         self.held_against_reference = bool(self.objective.kl_weight) or settings.measure_kl
         if self.held_against_reference:
             self.lm.keep_reference()
-        if settings.parallel == "fsdp2" and settings.prompts % self.world.size:
-            raise ValueError(f"prompts is {settings.prompts}, expected a multiple of the {self.world.size} processes")
         self.policy = wrap(self.lm, self.world, kind=settings.parallel)
         self.optimiser = torch.optim.AdamW(self.lm.parameters(), lr=settings.learning_rate, weight_decay=0.0)
         self.step = 0
@@ -176,14 +177,11 @@ class Loop:
                     parts.append(replace(loss, loss=loss.loss.detach()))
                     entropies.append(entropy / max(whole.tokens, 1))
                 norms.append(self._optimise())
-        merged = merged_metrics(parts)
-        each = {name: value if name == "ratio_max" else value / len(norms) for name, value in merged.items()}
-        row = {f"policy/{name}": value for name, value in each.items()}
-        return row | {
-            "policy/loss": float(sum(part.loss for part in parts)) / len(norms),
-            "policy/entropy": sum(entropies) / len(norms),
-            "policy/gradient_norm": float(np.mean(norms)),
-        }
+        own = merged_metrics(parts) | {"loss": float(sum(part.loss for part in parts)), "entropy": sum(entropies)}
+        shares = self.world.gather(own)  # each has its part of sums over the whole batch
+        highest = max(share.pop("ratio_max") for share in shares)
+        row = {f"policy/{name}": sum(share[name] for share in shares) / len(norms) for name in shares[0]}
+        return row | {"policy/ratio_max": highest, "policy/gradient_norm": float(np.mean(norms))}
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -198,7 +196,7 @@ class Loop:
             completions = self._sample(problems, group, temperature, self._generator("evaluate", name))
             known = [score for score in self._verified(problems, completions) if not isinstance(score, Failure)]
             tokens, samples = float(completions.lengths.sum()), completions.samples
-            row[f"evaluation/{name}"] = self.world.sum(sum(known)) / max(self.world.sum(len(known)), 1)
+            row[f"evaluation/{name}"] = self.world.sum(sum(known)) / (self.world.sum(len(known)) or math.nan)
             row[f"evaluation/{name}_length"] = self.world.sum(tokens) / self.world.sum(samples)
         return row
 
@@ -210,7 +208,11 @@ class Loop:
             "credit": settings.credit or by_step,
             "step_baseline": settings.step_baseline,
         }
-        return objective(settings.objective, **{name: value for name, value in changes.items() if value is not None})
+        named = objective(settings.objective, **{name: value for name, value in changes.items() if value is not None})
+        if named.kl_in_reward and self.reward_path.pipeline.advantage is not None:
+            own = f"{settings.reward} takes advantages of its own, so {named.name} cannot take it off the reward"
+            raise ValueError(f"kl_weight is {named.kl_weight}, but {own}; expected 0, or another objective")
+        return named
 
     def _language_model(self) -> LanguageModel:
         settings, device = self.settings, self.settings.device
@@ -219,12 +221,9 @@ class Loop:
         lora = LoraSettings(rank=settings.lora_rank) if settings.lora_rank else None
         if not settings.warm_up:
             return load(settings.model, device=device, lora=lora, seed=settings.seed)
-        if settings.model in SIZES:
-            how = WarmUp(steps=settings.warm_up)
-        else:  # a model that was trained before is only to learn the form
-            how = WarmUp(
-                steps=settings.warm_up, batch_size=32, learning_rate=2e-5, matrix_learning_rate=None, until=None
-            )
+        # a model that was trained before is only to learn the form
+        gentle = {"batch_size": 32, "learning_rate": 2e-5, "matrix_learning_rate": None, "until": None}
+        how = WarmUp(steps=settings.warm_up, **({} if settings.model in SIZES else gentle))
         return warmed_up(settings.model, self.task, how, seed=settings.seed, device=device, lora=lora)
 
     def _answers(self, problems: list[Problem], *why: Any) -> Completions:
@@ -248,13 +247,14 @@ class Loop:
     def _redrawn(
         self, problems: list[Problem], completions: Completions, attempt: int
     ) -> tuple[list[Problem], Completions]:
-        """Replace questions that every sample, or none, has answered right by others that were not asked before."""
+        """Replace questions that every sample, or none, has answered right by others, drawn anew."""
         scores = self._verified(problems, completions)
         right = np.array([not isinstance(score, Failure) and score == 1.0 for score in scores])
         share = right.reshape(len(problems), -1).mean(1)
         idle = np.flatnonzero((share == 0) | (share == 1)).tolist()
         if not idle:
-            return problems, completions
+            with self.policy.whole():  # where weights lie in shares, the others need this one's to sample again
+                return problems, completions
         new = self.task.problems("train", len(idle), seed=self._seed("ask again", attempt, self.world.rank))
         answers = self._answers(new, "answer again", attempt)
         kept = [place for place in range(len(problems)) if place not in idle]
@@ -326,20 +326,22 @@ class Loop:
         return norm
 
     def _summary(self, batch: Batch) -> dict[str, float]:
-        """What there is to know of a batch before it was learned from."""
-        completions, rewards = batch.completions, batch.rewards
-        lengths = completions.lengths.double()
-        row = rewards.summary() | {
-            "reward/constant_groups": _constant_groups(rewards.rewards, self.settings.group),
-            "length/mean": float(lengths.mean()),
-            "length/ended": float(completions.ended.double().mean()),
-            "policy/learning_rate": self.optimiser.param_groups[0]["lr"],
-            "tokens": self.world.sum(float(lengths.sum())),
-        }
-        if batch.reference_log_probs is not None:
+        """What there is to know of the batch of all processes before it was learned from."""
+        completions, group = batch.completions, self.settings.group
+        own = {"length/mean": completions.lengths, "length/ended": completions.ended}
+        if batch.reference_log_probs is not None:  # nats a completion, unbiased (k1)
             difference = (completions.log_probs - batch.reference_log_probs) * completions.mask
-            row["policy/kl_from_first"] = float(difference.sum(1).mean())  # nats a completion, unbiased (k1)
-        return row
+            own["policy/kl_from_first"] = difference.sum(1)
+        own = {name: values.double().cpu().numpy() for name, values in own.items()}
+        every = _joined(self.world.gather({"samples": own, "rewards": vars(batch.rewards)}))
+        rewards, lengths = Rewards(**every["rewards"]), every["samples"]["length/mean"]
+        differ = keeps_signal(torch.as_tensor(rewards.rewards), np.arange(len(lengths)) // group).double()
+        return rewards.summary() | {
+            **{name: float(values.mean()) for name, values in every["samples"].items()},
+            "reward/constant_groups": 1.0 - float(differ.mean()),
+            "policy/learning_rate": self.optimiser.param_groups[0]["lr"],
+            "tokens": float(lengths.sum()),
+        }
 
     def _computing(self):
         return torch.autocast(
@@ -393,10 +395,13 @@ def _parts(prompts: Sequence[int], number: int | None, processes: int) -> Iterat
         yield list(prompts[first : first + own])
 
 
-def _constant_groups(rewards: np.ndarray, group: int) -> float:
-    """Share of the questions all of whose samples have the same reward: they teach nothing."""
-    known = [row[np.isfinite(row)] for row in rewards.reshape(-1, group)]
-    return float(np.mean([row.size == 0 or np.ptp(row) < 1e-12 for row in known]))
+def _joined(shares: Sequence[Any]) -> Any:
+    """What the processes know of their samples, one after the other: arrays and lists, in tables or not."""
+    if isinstance(shares[0], dict):
+        return {name: _joined([share[name] for share in shares]) for name in shares[0]}
+    if isinstance(shares[0], list):
+        return [one for share in shares for one in share]
+    return np.concatenate(shares) if isinstance(shares[0], np.ndarray) else shares[0]
 
 
 def main() -> None:

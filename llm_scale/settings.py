@@ -2,11 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from rewardlab.checks import check_choice, check_scalar
 
 __all__ = ["Settings"]
+
+FROM_ZERO = ("redraws", "rising_steps", "warm_up", "lora_rank", "checkpoint_every", "seed")  # the others count from 1
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,35 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "group", "updates", "evaluate_every", "evaluation_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("learning_rate", "temperature", "max_gradient_norm", "verify_seconds"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a number above 0")
+        hints = get_type_hints(type(self))
+        for entry in fields(self):
+            name, value = entry.name, getattr(self, entry.name)
+            kind = hints[name]
+            if NoneType in get_args(kind):
+                if value is None:
+                    continue
+                kind = get_args(kind)[0]
+            if get_origin(kind) is Literal:
+                check_choice(name, value, get_args(kind))
+            elif kind is int:
+                check_scalar(name, value, low=0 if name in FROM_ZERO else 1, whole=True)
+            elif kind is float:
+                check_scalar(name, value, low=0.0, open_low=name != "kl_weight")
+            elif not isinstance(value, kind):
+                raise TypeError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
+
+    def check_processes(self, size: int) -> None:
+        """Do nothing if so many processes can share the work.
+
+        Raises:
+            ValueError: If they would not all make the same number of passes or updates, and so wait for each other for
+                ever, or the number of questions of an update could not be kept.
+        """
+        same = ("prompts",) if self.parallel == "fsdp2" or self.prompts_per_update else ()
+        for name in (*same, "prompts_per_update"):
+            number = getattr(self, name)
+            if number is not None and number % size:
+                raise ValueError(f"{name} is {number}, expected a multiple of the {size} processes")
 
     def fingerprint(self) -> dict[str, Any]:
         """What must agree for a run to be resumed: everything but how long, where, and how often is saved."""

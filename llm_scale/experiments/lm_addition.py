@@ -30,7 +30,6 @@ __all__ = ["EXPERIMENT", "ONE", "SPLITS", "TWO", "Arm", "arms", "distinct", "out
 ONE, TWO = "SmolLM2, one digit", "tiny model, two digits"
 SPLITS: dict[str, Split] = {"held-out": "test", "training": "train"}
 ASKED_AT_ONCE = 25  # sums; what a batch of samples holds in memory
-WARM = {"smoke": None, "small": WarmUp(), "gpu": WarmUp()}  # of the tiny model
 LOGGED = {"reward/mean": "reward", "evaluation/sampled": "sampled", "length/mean": "length"}
 
 
@@ -54,25 +53,32 @@ class Arm:
 
 
 def arms(scale: ScaleName) -> dict[str, Arm]:
-    """What is trained at a scale; learning rates and numbers of steps were chosen with seeds from 100 on."""
+    """What is trained at a scale.
+
+    The tiny model's learning rate was chosen with seed 100 (six times as much does not train it steadily); SmolLM2's is
+    a usual one for fine-tuning such a model, and was not tuned.
+    """
     shared = {"objective": "grpo", "kl_weight": 0.0, "group": 8, "reward": "rewards/correct.toml"}
     seldom = {"evaluate_every": 10_000, "evaluation_problems": 1, "evaluation_samples": 1}
     curve = {"evaluate_every": 10, "evaluation_problems": 100, "evaluation_samples": 8, "checkpoint_every": 0}
-    one = shared | {"model": "smollm2", "task": "addition", "max_new_tokens": 24, "learning_rate": 1e-5}
+    one = shared | {"model": "smollm2", "task": "addition", "max_new_tokens": 24, "learning_rate": 2e-5}
     two = shared | {"model": "tiny", "task": "addition:digits=2,style=bare", "max_new_tokens": 4, "prompts": 16}
-    two |= {"learning_rate": 3e-4, "device": "cpu"}
+    two |= {"learning_rate": 5e-5, "device": "cpu"}
     if scale == "smoke":
         size = {"model": "tiny-test", "prompts": 4, "steps": 2, "checkpoint_every": 0, "device": "cpu"}
         short = WarmUp(**{**ONE_DIGIT.__dict__, "steps": 4})
         return {
             ONE: Arm(1, one | seldom | size | {"task": "addition:style=bare", "max_new_tokens": 3}, short, 8, 2),
-            TWO: Arm(1, two | seldom | size, None, 8, 2),
+            TWO: Arm(2, two | seldom | size, None, 8, 2),
         }
     if scale == "gpu":
         size = {"prompts": 32, "group": 16, "steps": 150, "precision": "bfloat16", "checkpoint_every": 25}
         often = curve | {"evaluate_every": 25, "evaluation_problems": 25, "evaluation_samples": 16}
-        return {ONE: Arm(3, one | often | size, None, 75, 32), TWO: Arm(3, two | curve | {"steps": 80}, WarmUp(), 100, 8)}
-    size = {"prompts": 4, "steps": 40, "checkpoint_every": 5, "device": "cpu"}
+        return {
+            ONE: Arm(3, one | often | size, None, 75, 32),
+            TWO: Arm(3, two | curve | {"steps": 80}, WarmUp(), 100, 8),
+        }
+    size = {"prompts": 4, "steps": 30, "checkpoint_every": 5, "device": "cpu"}
     return {ONE: Arm(1, one | seldom | size, None, 25, 8), TWO: Arm(4, two | curve | {"steps": 80}, WarmUp(), 100, 8)}
 
 
@@ -126,9 +132,7 @@ def outcomes(
 
 def _right(lm, task, problems, group, tokens, temperature, generator) -> list[float]:
     prompts = [lm.encode(problem.prompt) for problem in problems]
-    drawn = sample(
-        lm, prompts, group=group, max_new_tokens=tokens, temperature=temperature, generator=generator
-    )
+    drawn = sample(lm, prompts, group=group, max_new_tokens=tokens, temperature=temperature, generator=generator)
     texts = [lm.decode(drawn.completion_of(row)) for row in range(drawn.samples)]
     scores = verify_all(task, problems, texts)
     return [sum(scores[row * group : (row + 1) * group]) / group for row in range(len(problems))]

@@ -76,7 +76,7 @@ class ChattySums(AdditionTask):
 def reward_text(arm: str, unit: float) -> str:
     """The reward file of an arm, with brevity measured in a unit `unit` times as fine."""
     odds = ODDS if arm == CONJUNCTION else ()
-    chains = {name: odds for name in ("correct", "formatted")}
+    chains = dict.fromkeys(("correct", "formatted"), odds)
     chains["brief"] = (f'{{ kind = "scale", factor = {float(unit)} }}', *odds)
     lines = (f"{name} = [{', '.join(stages)}]\n" for name, stages in chains.items())
     return f"{SOURCES}{''.join(lines)}\n{ENDINGS[arm]}"
@@ -87,17 +87,17 @@ def settings(scale: ScaleName, seed: int) -> Settings:
     shared = {"objective": "grpo", "kl_weight": 0.0, "evaluation_problems": 1, "evaluation_samples": 1}
     shared |= {"checkpoint_every": 0, "seed": seed, "group": 8, "evaluate_every": 10_000}
     if scale == "gpu":
-        size = {"model": "smollm2", "prompts": 16, "steps": 60, "learning_rate": 1e-5, "precision": "bfloat16"}
+        size = {"model": "smollm2", "prompts": 16, "steps": 40, "learning_rate": 1e-5, "precision": "bfloat16"}
     else:
         smoke = scale == "smoke"
-        size = {"model": "tiny-test", "prompts": 4 if smoke else 25, "steps": 4 if smoke else 80}
+        size = {"model": "tiny-test", "prompts": 2 if smoke else 25, "steps": 2 if smoke else 80}
         size |= {"learning_rate": 1e-3, "device": "cpu"}
     return Settings(task="addition", **shared, **size)
 
 
 def cells(scale: ScaleName, seed: int) -> dict[str, Cell]:
     """One cell an arm, unit and seed."""
-    seeds = {"smoke": 1, "small": 4, "gpu": 2}[scale]
+    seeds = {"smoke": 2, "small": 4, "gpu": 3}[scale]
     return {
         f"{arm} x{unit} seed {number}": partial(run, scale, arm, unit, number)
         for number in range(seed, seed + seeds)

@@ -71,7 +71,8 @@ class ChainsTask(Task):
             digest = _digest(chain)
             if (digest % HELD_OUT == 0) == (split == "test") and all(s in self.symbols for s, _ in chain.operations):
                 prompt = f"{_expression(chain)}\n" if self.style == "bare" else chain.prompt
-                found.append(Problem(prompt, str(chain.answer), digest, {"chain": chain}))
+                data = {"start": chain.start, "operations": [[symbol, operand] for symbol, operand in chain.operations]}
+                found.append(Problem(prompt, str(chain.answer), digest, data))
         return found
 
     def verify(self, problem: Problem, completion: str) -> float:
@@ -126,7 +127,7 @@ class ChainsTask(Task):
 
     def chain(self, problem: Problem) -> ArithmeticProblem:
         """The problem in the form that the judges of `environments.reasoning` take, such as `SyntheticPRM`."""
-        return problem.data["chain"]
+        return ArithmeticProblem(problem.data["start"], tuple(map(tuple, problem.data["operations"])))
 
 
 def _right(chain: Chain) -> int:
