@@ -138,16 +138,15 @@ class Loop:
 
     def one_step(self) -> dict[str, float]:
         """Evaluate when it is time, sample, score and learn; returns what is logged."""
-        row = self.evaluate() if self.step % self.settings.evaluate_every == 0 else {}
+        last = self.step + 1 == self.settings.steps  # which is evaluated after it has been learned from
+        row = {} if last or self.step % self.settings.evaluate_every else self.evaluate()
         started = time.perf_counter()
         batch = self.roll_out()
         between = time.perf_counter()
         row |= self.learn(batch) | self._summary(batch)
         row |= {"seconds/roll_out": between - started, "seconds/learn": time.perf_counter() - between}
         self.step += 1
-        if self.step == self.settings.steps:
-            row |= self.evaluate()
-        return row
+        return row | self.evaluate() if last else row
 
     def roll_out(self) -> Batch:
         """Ask, answer and score: this process's share of the step's batch, the same for the same settings and step."""

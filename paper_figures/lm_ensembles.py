@@ -15,6 +15,7 @@ from llm_scale.experiments.lm_ensembles import (
     PRETRAIN,
     SINGLE,
     SIZES,
+    TRAINED,
 )
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.intervals import for_verdict, mean_interval
@@ -30,21 +31,22 @@ FALL = 0.1
 WINDOW = 3  # rows of two steps each, averaged
 DECIDED_AT = SIZES[-1]
 PUBLISHED = {PRETRAIN: 90.0, FINETUNE: 87.3, SINGLE: 85.3}  # % wins over the first policy, TL;DR, best of 64, means
+TOO_FEW = "too few seeds or steps"
 _ENOUGH = f"undecided with fewer than {SEEDS} seeds or {2 * ROWS} steps"
 _SMALL = (
     "A policy of 22 thousand weights and 16 sums; members are heads on models as small that began from weights of "
     "their own (pretraining) or bootstrap samples of the preferences (fine-tuning), which all have from one judge."
 )
-LOOKS = {"mean": (BLUE, "-"), "worst_case": (ORANGE, "--"), "mean_minus_std": (GREEN, "-.")}
+COLOURS = {"mean": BLUE, "worst_case": ORANGE, "mean_minus_std": GREEN}
 
 CLAIMS = (
     Claim(
         id="no-worse-than-one",
         paper="2312.09244",
         title="However it is combined, an ensemble ends no lower than a single member",
-        says="Gold at the end of training on five members, by mean, worst case or mean less std, of either kind, is "
-        "not below that of training on one.",
-        threshold="for all six, the 95% interval over seeds of the difference in gold over the last tenth of the "
+        says="Gold at the end of training on five members is not below that of training on one: by the mean of either "
+        "kind of ensemble, and by worst case and mean less std of members that were pretrained apart.",
+        threshold="for all four, the 95% interval over seeds of the difference in gold over the last tenth of the "
         f"training reaches down to -0.05 at most (refuted if one lies below 0; {_ENOUGH})",
         published="",
         limits=_SMALL + " Two single members a seed stand for all.",
@@ -91,7 +93,7 @@ def compute(scale: Scale, rng: int) -> pd.DataFrame:
 
 def trained(frame: pd.DataFrame, kind: str, combine: str) -> dict[int, list[pd.DataFrame]]:
     """Each seed's runs of an arm, in order of steps: one, or one for each single member."""
-    own = frame[(frame.part == "training") & (frame.kind == kind) & (frame.combine == combine)]
+    own = frame[(frame.part == "training") & (frame.kind == kind) & (frame.combination == combine)]
     return {
         seed: [rows.sort_values("step") for _, rows in of_seed.groupby("member")]
         for seed, of_seed in own.groupby("seed")
@@ -124,11 +126,14 @@ def steps_until_fallen(run: pd.DataFrame) -> float:
 
 def best_of(frame: pd.DataFrame, kind: str, combine: str, column: str = "gold") -> pd.DataFrame:
     """Best-of-n by seed and n, averaged over single members."""
-    own = frame[(frame.part == BEST_OF) & (frame.kind == kind) & (frame.combine == combine)]
+    own = frame[(frame.part == BEST_OF) & (frame.kind == kind) & (frame.combination == combine)]
     return own.pivot_table(index="seed", columns="n", values=column)
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
+    if not _enough(frame):
+        few = Verdict("undecided", TOO_FEW, float("nan"), None, f"Undecided: {TOO_FEW}.")
+        return {claim.id: few for claim in CLAIMS}
     return {
         "no-worse-than-one": _no_worse(frame),
         "pretraining-seeds": _seeds_apart(frame),
@@ -139,19 +144,19 @@ def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
 
 def _enough(frame: pd.DataFrame) -> bool:
     training = frame[frame.part == "training"]
-    runs = training.groupby(["kind", "combine", "member", "seed"]).size()
-    return frame.seed.nunique() >= SEEDS and runs.min() >= ROWS
+    runs = training.groupby(["kind", "combination", "member", "seed"]).size()
+    return frame.seed.nunique() >= SEEDS and runs.min() >= ROWS and frame.n.max() >= DECIDED_AT
 
 
 def _no_worse(frame: pd.DataFrame) -> Verdict:
     single = by_seed(frame, SINGLE, "mean", final_gold)
-    arms = [arm for arm in ARMS if arm[0] != SINGLE]
+    arms = [arm for arm in TRAINED if arm[0] != SINGLE]
     found = mean_interval(np.stack([by_seed(frame, *arm, final_gold) - single for arm in arms], axis=1))
     mean, low, high = found
     decided = "supported" if (low >= -0.05).all() else "refuted" if (high < 0).any() else "undecided"
     worst, best = int(np.argmin(mean)), int(np.argmax(mean))
     return Verdict(
-        decided if _enough(frame) else "undecided",
+        decided,
         f"smallest difference in final gold: {mean[worst]:+.3f}",
         *for_verdict(found[:, worst]),
         f"A single member ends at {single.mean():.3f}; the ensembles from {mean[worst]:+.3f} ({_name(arms[worst])}) to "
@@ -166,9 +171,8 @@ def _seeds_apart(frame: pd.DataFrame) -> Verdict:
     found = mean_interval(np.stack([apart - tuned, tuned - one], axis=1))
     _, low, high = found
     decided = "supported" if (low > 0).all() else "refuted" if (high < 0).any() else "undecided"
-    enough = n >= DECIDED_AT and frame.seed.nunique() >= SEEDS
     return Verdict(
-        decided if enough else "undecided",
+        decided,
         f"gold of the best of {n}: pretraining over fine-tuning {found[0, 0]:+.3f}, that over one {found[0, 1]:+.3f}",
         *for_verdict(found[:, int(np.argmin(low))]),
         f"Best of {n}: {apart.mean():.3f} by the pretraining ensemble, {tuned.mean():.3f} by the fine-tuning ensemble, "
@@ -186,7 +190,7 @@ def _delays(frame: pd.DataFrame) -> Verdict:
         f"{steps.mean():.0f} ({COMBINED[one]})" for steps, one in zip(theirs, CONSERVATIVE, strict=True)
     )
     return Verdict(
-        decided if _enough(frame) else "undecided",
+        decided,
         f"more steps: {found[0, 0]:+.1f} (worst case), {found[0, 1]:+.1f} (mean less std)",
         *for_verdict(found[:, int(np.argmin(low))]),
         f"Gold is a tenth below its peak after {single.mean():.0f} steps with one member, {listed}.",
@@ -200,7 +204,7 @@ def _stays(frame: pd.DataFrame) -> Verdict:
     decided = "supported" if (low > FALL).all() else "refuted" if (high < FALL).any() else "undecided"
     single = by_seed(frame, SINGLE, "mean", fall).mean()
     return Verdict(
-        decided if _enough(frame) else "undecided",
+        decided,
         f"gold below its peak: {mean[0]:.3f} (worst case), {mean[1]:.3f} (mean less std)",
         *for_verdict(found[:, int(np.argmin(low))]),
         f"Gold ends {mean[0]:.2f} (worst) and {mean[1]:.2f} (mean less std) below its peak; {single:.2f} with one.",
@@ -211,51 +215,51 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     """Each arm's training and its best of n, beside the published win rates."""
     rows = []
     for kind, combine in ARMS:
-        runs = [run for of_seed in trained(frame, kind, combine).values() for run in of_seed]
         golds = best_of(frame, kind, combine)
         n = golds.columns[-1]
-        rows.append(
-            {
-                "ensemble": kind,
-                "combination": COMBINED[combine] if kind != SINGLE else "",
+        row = {"ensemble": kind, "combination": COMBINED[combine] if kind != SINGLE else ""}
+        if runs := [run for of_seed in trained(frame, kind, combine).values() for run in of_seed]:
+            row |= {
                 "highest gold in training": np.mean([_smooth(run).max() for run in runs]),
                 "gold at the end": by_seed(frame, kind, combine, final_gold).mean(),
                 "steps until a tenth below": by_seed(frame, kind, combine, steps_until_fallen).mean(),
                 "padding at the end": np.mean([run.padding.iloc[-1] for run in runs]),
-                f"gold, best of {n}": golds[n].mean(),
-                "win rate, best of 64 (published, %)": PUBLISHED[kind] if combine == "mean" else np.nan,
+                "KL at the end": np.mean([run.kl.iloc[-1] for run in runs]),
             }
-        )
+        row |= {f"gold, best of {n}": golds[n].mean()}
+        rows.append(row | {"win rate, best of 64 (published, %)": PUBLISHED[kind] if combine == "mean" else np.nan})
     return pd.DataFrame(rows)
 
 
 def plot(frame: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(12, 8), layout="constrained")
-    panels = figure.subplots(2, 3)
-    for row, kind in zip(panels, (FINETUNE, PRETRAIN), strict=True):
-        arms = [((SINGLE, "mean"), (BLACK, ":"), "single member")]
-        arms += [((kind, combine), LOOKS[combine], COMBINED[combine]) for combine in COMBINED]
-        for arm, (colour, line), label in arms:
-            look = {"color": colour, "linestyle": line, "label": label}
-            for axes, column in zip(row, ("gold", "padding"), strict=False):
-                _band(axes, _over_steps(frame, arm, column), look)
-            _band(row[2], best_of(frame, *arm), look)
-        row[0].set(title=f"Training: {kind}", xlabel="step", ylabel="gold reward", ylim=(0, 1))
-        row[1].set(title="What is hacked", xlabel="step", ylabel="padding (words)")
-        row[2].set(title=f"Best of n: {kind}", xlabel="n", ylabel="gold reward", xscale="log")
-        row[2].set_xticks(best_of(frame, *arm).columns, [str(n) for n in best_of(frame, *arm).columns])
-        row[2].minorticks_off()
-    for axes in panels.T[1:]:
-        low, high = min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes)
-        for one in axes:
-            one.set_ylim(low, high)
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axes, column in zip(panels, ("gold", "padding"), strict=False):
+        for arm in TRAINED:
+            _band(axes, _over_steps(frame, arm, column), _look(arm))
+    for arm in ARMS:
+        _band(panels[2], best_of(frame, *arm), _look(arm))
+    panels[0].set(title="Training", xlabel="step", ylabel="gold reward", ylim=(0, None))
+    panels[1].set(title="What is hacked", xlabel="step", ylabel="padding (words)", ylim=(0, None))
+    panels[2].set(title="Best of n answers of the first policy", xlabel="n", ylabel="gold reward", xscale="log")
+    sizes = best_of(frame, *ARMS[0]).columns
+    panels[2].set_xticks(sizes, [f"{n:.0f}" for n in sizes])
+    panels[2].minorticks_off()
     figure.suptitle(f"Means and 95% intervals over {frame.seed.nunique()} seeds")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[2].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
+def _look(arm: tuple[str, str]) -> dict[str, str]:
+    kind, combine = arm
+    if kind == SINGLE:
+        return {"color": BLACK, "linestyle": ":", "label": SINGLE}
+    line = "-" if kind == PRETRAIN else "--"
+    return {"color": COLOURS[combine], "linestyle": line, "label": _name(arm)}
+
+
 def _over_steps(frame: pd.DataFrame, arm: tuple[str, str], column: str) -> pd.DataFrame:
-    own = frame[(frame.part == "training") & (frame.kind == arm[0]) & (frame.combine == arm[1])]
+    own = frame[(frame.part == "training") & (frame.kind == arm[0]) & (frame.combination == arm[1])]
     return own.pivot_table(index="seed", columns="step", values=column).T.rolling(WINDOW, min_periods=1).mean().T
 
 

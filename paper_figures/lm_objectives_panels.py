@@ -16,6 +16,7 @@ MARKERS = dict(zip(OBJECTIVES_TRIED, "osD^vX", strict=True))
 MEANS = dict(zip(AGGREGATIONS, ("mean over samples", "mean over tokens", "constant divisor"), strict=True))
 HUES = dict(zip(AGGREGATIONS, (BLUE, ORANGE, GREEN), strict=True))
 BINS = 20
+APART = 1.12  # factor between the places of two objectives, so that none hides another
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -35,10 +36,12 @@ def draw(frame: pd.DataFrame) -> Figure:
 
 
 def _gradients(axes, rows: pd.DataFrame) -> None:
-    for arm, part in rows.groupby("arm"):
-        means = part.groupby("unit").gradient_norm.mean()
-        axes.plot(means.index, means / means[1.0], color=COLOURS[arm], marker=MARKERS[arm], label=arm)
-    axes.plot(UNITS, UNITS, color=BLACK, linestyle=":", linewidth=0.9, label="proportional")
+    axes.plot(UNITS, UNITS, color=BLACK, linestyle=":", linewidth=0.9)
+    axes.plot(UNITS, [1.0] * len(UNITS), color=BLACK, linestyle=":", linewidth=0.9)
+    for number, arm in enumerate(OBJECTIVES_TRIED):
+        means = rows[rows.arm == arm].groupby("unit").gradient_norm.mean()
+        places = np.array(means.index) * APART ** (number - 2.5)
+        axes.plot(places, means / means[1.0], color=COLOURS[arm], marker=MARKERS[arm], linestyle="", label=arm)
     axes.set(xscale="log", yscale="log", title="First gradient", xlabel="worth of a right answer")
     axes.set_ylabel("norm, relative to a worth of 1")
     axes.legend(fontsize=8)
@@ -48,7 +51,7 @@ def _accuracies(axes, rows: pd.DataFrame) -> None:
     for number, arm in enumerate(OBJECTIVES_TRIED):
         wide = rows[rows.arm == arm].pivot_table(index="seed", columns="unit", values="accuracy")
         mean, low, high = _interval(wide.to_numpy())
-        places = np.array(wide.columns) * 1.12 ** (number - 2.5)
+        places = np.array(wide.columns) * APART ** (number - 2.5)
         axes.errorbar(
             places, mean, [mean - low, high - mean], color=COLOURS[arm], marker=MARKERS[arm], capsize=2, linestyle="-"
         )

@@ -5,13 +5,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from llm_scale.experiments.experiment import frame_of
-from llm_scale.experiments.lm_proxy_distance import EXPERIMENT, ONE, PICKS, TWO, correlations
+from llm_scale.experiments.lm_proxy_distance import EXPERIMENT, ONE, PICKS, STAND_IN, TWO, correlations
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 
 EXTRA = ("torch", "transformers")
 RECORDED = ("small", "gpu")
-TITLE = "Distance within prompts foretells the regret of a proxy; distance over everything does not"
+TITLE = "Distance within prompts foretells the regret of a proxy, whatever it thinks of whole prompts"
 
 FAMILIES = {
     "noise": ("gold with noise", BLUE, "o"),
@@ -96,7 +96,7 @@ def _draw_correlations(panel, frame: pd.DataFrame, arm: str) -> None:
     panel.axhline(0, color=BLACK, linewidth=0.6)
     panel.set(ylim=(min(-0.05, panel.get_ylim()[0]), 1.05), ylabel="Spearman correlation with regret")
     panel.set_title("Whichever way answers are picked")
-    panel.legend(loc="best", fontsize=8)
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 0.08), fontsize=8)
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -149,7 +149,7 @@ def _free(frame: pd.DataFrame) -> Verdict:
 
 
 def _arms(frame: pd.DataFrame) -> list[str]:
-    return [arm for arm in (ONE, TWO) if arm in set(frame.arm)]
+    return [arm for arm in (ONE, TWO, STAND_IN) if arm in set(frame.arm)]
 
 
 def _proxies(frame: pd.DataFrame, arm: str) -> pd.DataFrame:

@@ -29,9 +29,9 @@ def draw_course(axes: Axes, frame: pd.DataFrame, what: str, label: str, title: s
         axes.plot(smooth.index, smooth.mean(axis=1), style, color=colour, linewidth=width, label=arm)
         axes.fill_between(smooth.index, smooth.min(axis=1), smooth.max(axis=1), color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel=f"training step (mean over {SMOOTHED}; bands: all seeds)", ylabel=label, title=title)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] * (1.25 if legend else 1))
     if legend:
-        axes.legend(loc="upper left", ncols=2)
+        axes.legend(loc="upper left", ncols=3)
 
 
 def draw_ratios(axes: Axes, ratios: pd.DataFrame, published: Mapping[str, float], tabular: Mapping[str, float]) -> None:

@@ -17,6 +17,7 @@ RECORDED = ("small", "gpu")
 SEEDS, ROWS = 3, 20
 FALL = 0.1
 WINDOW = 3  # rows of two steps each, averaged
+TOO_FEW = "too few seeds or steps"
 _ENOUGH = f"undecided with fewer than {SEEDS} seeds or {2 * ROWS} steps, or where an arm does not get as far"
 _AT = (
     "gold at the KL where the raw reward's mean curve is highest, and at twice that KL: 95% interval of the difference "
@@ -104,6 +105,9 @@ def raw_peak(frame: pd.DataFrame, reward: str) -> float:
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
+    if not _enough(frame):
+        few = Verdict("undecided", TOO_FEW, float("nan"), None, f"Undecided: {TOO_FEW}.")
+        return {claim.id: few for claim in CLAIMS}
     return {
         "learned-reward": _more_gold(frame, LEARNED, START),
         "known-flaw": _more_gold(frame, JUDGE, START),
@@ -121,8 +125,8 @@ def _more_gold(frame: pd.DataFrame, reward: str, arm: str) -> Verdict:
     places = np.array([peak, 2 * peak])
     raw, ours = (at_kl(frame, reward, one, places) for one in (RAW, arm))
     gaps = ours - raw
-    if not _enough(frame) or np.isnan(gaps).any():
-        why = "too few seeds or steps" if not _enough(frame) else "not every run gets to twice the KL of raw's peak"
+    if np.isnan(gaps).any():
+        why = "not every run gets to twice the KL of raw's peak"
         return Verdict("undecided", why, float("nan"), None, f"Undecided: {why}.")
     found = mean_interval(gaps)
     _, low, high = found
@@ -143,7 +147,7 @@ def _falls(frame: pd.DataFrame) -> Verdict:
     own = frame[(frame.reward == JUDGE) & (frame.arm == START)]
     last = own[own.step == own.step.max()]
     return Verdict(
-        decided if _enough(frame) else "undecided",
+        decided,
         f"gold below its peak by {mean:.3f}",
         mean,
         (low, high),

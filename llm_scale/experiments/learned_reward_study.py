@@ -24,7 +24,6 @@ from llm_scale.models.supervised import warm_up
 from llm_scale.reward_models.features import answer_features
 from llm_scale.reward_models.fitting import fit_bradley_terry
 from llm_scale.reward_models.flaws import FlawedReward, LabelNoise, LengthBias
-from llm_scale.reward_models.heads import RewardHead
 from llm_scale.reward_models.learned_signal import COMBINATIONS, LearnedReward
 from llm_scale.reward_models.preferences import draw_preferences
 from llm_scale.rewards.reward_path import RewardPath
@@ -187,8 +186,9 @@ class Centred:
 class Start(NamedTuple):
     """Where all arms of a seed begin: task, policy, and its answers, those for the judge with hot ones among them."""
 
-    size: Size
+    scale: ScaleName
     seed: int
+    size: Size
     task: PaddedSums
     policy: LanguageModel
     pool: list[Sample]
@@ -209,7 +209,7 @@ class Start(NamedTuple):
             return _frozen(self.policy)
         return _frozen(_warmed(self.size.model, 1000 * (self.seed + 1) + number, self.size.warm_up))
 
-    def heads(self, number: int, *, members: int, pairs: int) -> tuple[LanguageModel, RewardHead]:
+    def heads(self, number: int, *, members: int, pairs: int) -> LearnedReward:
         """Heads on a reader's features, each of a bootstrap sample of the same preferences.
 
         Where there is one pretrained model only, each reader reads another block of it.
@@ -226,7 +226,7 @@ class Start(NamedTuple):
         )
         prompts = [lm.encode(s.problem.prompt) for s in samples]
         features = answer_features(lm, prompts, [s.ids for s in samples], layers=blocks)
-        return lm, fit_bradley_terry(
+        head = fit_bradley_terry(
             features[torch.tensor(told.chosen)],
             features[torch.tensor(told.rejected)],
             members=members,
@@ -236,6 +236,7 @@ class Start(NamedTuple):
             learning_rate=1e-2,
             seed=1000 * self.seed + number,
         )
+        return LearnedReward(lm, head, layers=blocks)
 
     def blocks(self, number: int) -> tuple[int, ...]:
         """Which blocks a reader reads."""
@@ -243,10 +244,7 @@ class Start(NamedTuple):
 
     def learned(self, numbers: Sequence[int], *, members: int, pairs: int) -> Members:
         """Several readers' heads, `members` of each, as one ensemble."""
-        rewards = []
-        for number in numbers:
-            lm, head = self.heads(number, members=members, pairs=pairs)
-            rewards.append(LearnedReward(lm, head, layers=self.blocks(number)))
+        rewards = [_heads(self.scale, self.seed, number, members, pairs) for number in numbers]
         return lambda samples: np.concatenate([reward.members(samples) for reward in rewards])
 
 
@@ -263,7 +261,7 @@ def start_of(scale: ScaleName, seed: int) -> Start:
         _drawn(policy, task, problems, group, temperature, seed)
         for group, temperature in ((size.answers - hot, 1.0), (hot, HOT))
     )
-    return Start(size, seed, task, policy, pool, pool + nonsense)
+    return Start(scale, seed, size, task, policy, pool, pool + nonsense)
 
 
 def settings(scale: ScaleName, seed: int) -> Settings:
@@ -314,6 +312,11 @@ def measured(task: PaddedSums, batch: Batch, samples: Sequence[Sample]) -> Mappi
         "padding": float(np.mean([task.padding(s.completion) for s in samples])),
         "learned": float(batch.rewards.signals["learned"].mean()),
     }
+
+
+@cache
+def _heads(scale: ScaleName, seed: int, number: int, members: int, pairs: int) -> LearnedReward:
+    return start_of(scale, seed).heads(number, members=members, pairs=pairs)
 
 
 @cache

@@ -63,7 +63,7 @@ def arms(scale: ScaleName) -> dict[str, Arm]:
     curve = {"evaluate_every": 10, "evaluation_problems": 100, "evaluation_samples": 8, "checkpoint_every": 0}
     one = shared | {"model": "smollm2", "task": "addition", "max_new_tokens": 24, "learning_rate": 2e-5}
     two = shared | {"model": "tiny", "task": "addition:digits=2,style=bare", "max_new_tokens": 4, "prompts": 16}
-    two |= {"learning_rate": 5e-5, "device": "cpu"}
+    two |= {"learning_rate": 5e-5, "device": "auto" if scale == "gpu" else "cpu"}
     if scale == "smoke":
         size = {"model": "tiny-test", "prompts": 4, "steps": 2, "checkpoint_every": 0, "device": "cpu"}
         short = WarmUp(**{**ONE_DIGIT.__dict__, "steps": 4})

@@ -15,17 +15,30 @@ from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.experiments.learned_reward_study import Centred, Members, Start, start_of, train
 from rewardlab.audit import best_of_n_gold
 
-__all__ = ["ARMS", "BEST_OF", "COMBINED", "CONSERVATIVE", "EXPERIMENT", "FINETUNE", "PRETRAIN", "SINGLE", "SIZES"]
+__all__ = [
+    "ARMS",
+    "BEST_OF",
+    "COMBINED",
+    "CONSERVATIVE",
+    "EXPERIMENT",
+    "FINETUNE",
+    "PRETRAIN",
+    "SINGLE",
+    "SIZES",
+    "TRAINED",
+]
 
 SINGLE, FINETUNE, PRETRAIN = "single member", "fine-tuning ensemble", "pretraining ensemble"
 COMBINED = {"mean": "mean", "worst_case": "worst case", "mean_minus_std": "mean less std"}
 CONSERVATIVE = ("worst_case", "mean_minus_std")
-# (kind, combination); the single members are two, so that less depends on one of them
+# (kind, combination): of best-of-n, and those that are trained on, too
 ARMS = ((SINGLE, "mean"), *((kind, combine) for kind in (FINETUNE, PRETRAIN) for combine in COMBINED))
+TRAINED = tuple(arm for arm in ARMS if arm[0] != FINETUNE or arm[1] == "mean")
+SINGLES = 2  # members trained on alone, so that less depends on one of them
 MEMBERS = 5
 SIZES = (1, 2, 4, 8, 16, 32, 64)  # n of best-of-n
 BEST_OF = "best of n"
-PAIRS = {"smoke": 60, "small": 300, "gpu": 300}  # few, so that members differ
+PAIRS = {"smoke": 60, "small": 600, "gpu": 600}  # few, so that members differ
 
 
 def cells(scale: ScaleName, seed: int) -> dict[str, Cell]:
@@ -36,8 +49,8 @@ def cells(scale: ScaleName, seed: int) -> dict[str, Cell]:
         found[f"{BEST_OF}, seed {number}"] = partial(best_of, scale, number)
         found |= {
             f"{kind}, {combine}, member {member}, seed {number}": partial(run, scale, kind, combine, member, number)
-            for kind, combine in ARMS
-            for member in range(2 if kind == SINGLE and scale != "smoke" else 1)
+            for kind, combine in TRAINED
+            for member in range(SINGLES if kind == SINGLE and scale != "smoke" else 1)
         }
     return found
 
@@ -47,7 +60,7 @@ def run(scale: ScaleName, kind: str, combine: str, member: int, seed: int, folde
     start = start_of(scale, seed)
     signal = Centred(_members(scale, start, kind, member), start.pool, combine=combine, scaled=True)
     table = train(scale, start, signal, "rewards/learned_raw.toml")
-    return table.assign(part="training", kind=kind, combine=combine, member=member, seed=seed)
+    return table.assign(part="training", kind=kind, combination=combine, member=member, seed=seed)
 
 
 def best_of(scale: ScaleName, seed: int, folder: Path) -> pd.DataFrame:
@@ -65,8 +78,8 @@ def best_of(scale: ScaleName, seed: int, folder: Path) -> pd.DataFrame:
             for column, values in (("gold", gold), ("learned", learned)):
                 found = best_of_n_gold(learned, values, sizes).mean(0)
                 rows += [(name, combine, member, n, column, value) for n, value in zip(sizes, found, strict=True)]
-    table = pd.DataFrame(rows, columns=["kind", "combine", "member", "n", "column", "value"])
-    wide = table.pivot(index=["kind", "combine", "member", "n"], columns="column", values="value").reset_index()
+    table = pd.DataFrame(rows, columns=["kind", "combination", "member", "n", "column", "value"])
+    wide = table.pivot(index=["kind", "combination", "member", "n"], columns="column", values="value").reset_index()
     return wide.rename_axis(columns=None).round(5).assign(part=BEST_OF, seed=seed)
 
 

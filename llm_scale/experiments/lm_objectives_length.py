@@ -181,6 +181,8 @@ def token_drifts(lm: LanguageModel, drawn: Completions, direction: Sequence[Tens
     The gradient's own length belongs to it: the result is an inner product with `direction`, whatever its norm.
     """
     norm = float(torch.sqrt(sum(part.square().sum() for part in direction)))
+    if norm == 0:
+        return torch.zeros_like(drawn.log_probs)
     found = []
     with torch.no_grad():
         for sign in (1.0, -1.0):

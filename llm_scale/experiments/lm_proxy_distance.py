@@ -32,6 +32,7 @@ __all__ = [
     "ONE",
     "OPINIONATED",
     "PICKS",
+    "STAND_IN",
     "TWO",
     "correlations",
     "distances",
@@ -40,7 +41,7 @@ __all__ = [
     "resampled",
 ]
 
-ONE, TWO = "SmolLM2, one digit", "tiny model, two digits"
+ONE, TWO, STAND_IN = "SmolLM2, one digit", "tiny model, two digits", "stand-in, one digit"
 DISTANCES = ("within", "global")  # VAL: centred within prompts; Pearson: centred over everything
 PICKS = (2, 4, 8, 16)  # answers to choose among; beside them "argmax", the choice among all
 ARGMAX = 10**6  # as many draws see every answer
@@ -70,13 +71,13 @@ def sizes(scale: ScaleName) -> dict[str, Size]:
     two = {"model": "tiny", "task": "addition:digits=2,style=bare", "layer": 3, "tokens": 4, "warm_up": WarmUp()}
     if scale == "smoke":
         tiny = {"model": "tiny-test", "task": "addition:style=bare", "layer": 1, "tokens": 3, "warm_up": SHORT}
-        return {TWO: Size(Asked(**tiny, prompts=25, samples=8, to_learn=3, at_once=25), (10, 40), 50)}
+        return {STAND_IN: Size(Asked(**tiny, prompts=25, samples=8, to_learn=3, at_once=25), (10, 40), 50)}
     if scale == "gpu":
         many = Asked(**one, prompts=100, samples=64, to_learn=8, at_once=50, device="cuda")
-        return {ONE: Size(many, (25, 100, 400, 1600), 1000)}
+        return {ONE: Size(many, (25, 100, 400, 1600), 600)}
     shared = {"prompts": 100, "samples": 16, "to_learn": 4}
     return {
-        name: Size(Asked(**which, **shared, at_once=chunk), (25, 100, 400), 1000)
+        name: Size(Asked(**which, **shared, at_once=chunk), (25, 100, 400), 600)
         for name, which, chunk in ((TWO, two, 100), (ONE, one, 10))
     }
 
@@ -97,7 +98,7 @@ def run(scale: ScaleName, name: str, seed: int, folder: Path) -> pd.DataFrame:
     keys, scores = list(proxies), np.stack(list(proxies.values()))
     table = pd.DataFrame(keys, columns=["family", "strength", "replicate"]).assign(kind="proxy")
     table = table.assign(**distances(gold, scores), **regrets(gold, scores))
-    drawn = resampled(gold, scores, table["family"].to_numpy(), size.bootstraps, rng).assign(kind="resampled")
+    drawn = resampled(gold, scores, table["family"].to_numpy(), size.bootstraps, rng).round(4).assign(kind="resampled")
     about = pd.DataFrame([{"kind": "answers", **_facts(gold)}])
     rows = pd.concat([table, drawn, about], ignore_index=True).round(10)
     return rows.assign(arm=name, seed=seed, prompts=len(gold))

@@ -1,4 +1,4 @@
-"""Three signals in one reward: what each arm makes of the same answers, and the rules that decide the figure's claims."""
+"""Three signals in one reward: what each arm makes of the same answers, and the rules that decide the claims."""
 
 from itertools import product
 
