@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,21 @@ import tyro
 from torch import Tensor
 
 from llm_scale.models.language_model import LanguageModel
-from llm_scale.models.loading import LoraSettings, load
-from llm_scale.models.tiny import SIZES
-from llm_scale.models.warm_start import WarmUp, warmed_up
+from llm_scale.named_parts import named_language_model, named_objective
 from llm_scale.objectives.advantages import token_level_advantages
 from llm_scale.objectives.dapo import keeps_signal
 from llm_scale.objectives.loss import BatchCounts, PolicyLoss, merged_metrics, policy_loss
-from llm_scale.objectives.objective import Objective, objective
 from llm_scale.rewards.reward_path import RewardPath, Rewards
 from llm_scale.rewards.sample import samples_of
 from llm_scale.rollouts.completions import Completions
 from llm_scale.rollouts.sampling import sample
 from llm_scale.running.checkpoints import load_checkpoint, save_checkpoint
 from llm_scale.running.distributed import World, wrap
+from llm_scale.running.files import write_atomically
 from llm_scale.running.progress import TrainingProgress
+from llm_scale.running.recording import library_versions
 from llm_scale.running.run_log import RunLog
-from llm_scale.running.shares import joined_shares
+from llm_scale.running.shares import joined, joined_shares
 from llm_scale.settings import Settings
 from llm_scale.tasks.loading import task as task_by_name
 from llm_scale.tasks.task import Problem, Task
@@ -47,6 +46,8 @@ from llm_scale.tasks.verifying import Failure, verify_all
 from llm_scale.training_pass.forward import completion_log_probs
 
 __all__ = ["Batch", "Loop", "Settings", "main"]
+
+RESULT = ("evaluation/greedy", "evaluation/sampled", "reward/mean", "length/mean")  # what a run is summed up by
 
 
 @dataclass
@@ -99,8 +100,11 @@ class Loop:
         self.reward_path = reward_path or RewardPath.from_toml(
             settings.reward, self.task, on_failure=settings.on_failure, seconds=settings.verify_seconds
         )
-        self.objective = self._objective()
-        self.lm = language_model or self._language_model()
+        self.identity = settings.fingerprint()
+        if reward_path is None:  # the same name may stand for another file by the time a run is resumed
+            self.identity["reward_file"] = hashlib.sha256(RewardPath.resolve(settings.reward).read_bytes()).hexdigest()
+        self.objective = named_objective(settings, self.reward_path)
+        self.lm = language_model or named_language_model(settings, self.task, self.world)
         self.max_new_tokens = settings.max_new_tokens or self.task.max_new_tokens
         self.held_against_reference = bool(self.objective.kl_weight) or settings.measure_kl
         if self.held_against_reference:
@@ -122,8 +126,9 @@ class Loop:
             log = bar = None
             if self.world.is_main:
                 log = stack.enter_context(RunLog(folder, resume_from_step=self.step or -1))
-                shown = ("evaluation/greedy", "reward/mean", "length/mean")
-                bar = stack.enter_context(TrainingProgress(settings.steps, folder, done=self.step, shown=shown))
+                facts = {"settings": asdict(settings), "versions": library_versions(), "processes": self.world.size}
+                write_atomically(folder / "settings.json", json.dumps(facts, indent=2) + "\n")
+                bar = stack.enter_context(TrainingProgress(settings.steps, folder, done=self.step, shown=RESULT))
             while self.step < settings.steps:
                 row = self.one_step()
                 rows.append(row)
@@ -187,7 +192,7 @@ class Loop:
         """Accuracy by the task's own rule on held-out problems, always the same ones: greedy, and sampled."""
         settings = self.settings
         problems = self.world.split(self.task.problems("test", settings.evaluation_problems, seed=settings.seed))
-        row = {}
+        row = {"evaluation/updates": float(self.step)}  # how many steps the weights have learned from
         for name, group, temperature in (
             ("greedy", 1, 0.0),
             ("sampled", settings.evaluation_samples, settings.temperature),
@@ -198,32 +203,6 @@ class Loop:
             row[f"evaluation/{name}"] = self.world.sum(sum(known)) / (self.world.sum(len(known)) or math.nan)
             row[f"evaluation/{name}_length"] = self.world.sum(tokens) / self.world.sum(samples)
         return row
-
-    def _objective(self) -> Objective:
-        settings, process = self.settings, self.reward_path.process
-        by_step = "token" if process is not None and process.credit == "token" else None
-        changes = {
-            "kl_weight": settings.kl_weight,
-            "credit": settings.credit or by_step,
-            "step_baseline": settings.step_baseline,
-        }
-        named = objective(settings.objective, **{name: value for name, value in changes.items() if value is not None})
-        if named.kl_in_reward and self.reward_path.pipeline.advantage is not None:
-            own = f"{settings.reward} takes advantages of its own, so {named.name} cannot take it off the reward"
-            raise ValueError(f"kl_weight is {named.kl_weight}, but {own}; expected 0, or another objective")
-        return named
-
-    def _language_model(self) -> LanguageModel:
-        settings, device = self.settings, self.settings.device
-        if device == "auto":
-            device = f"cuda:{self.world.local_rank}" if torch.cuda.is_available() else "cpu"
-        lora = LoraSettings(rank=settings.lora_rank) if settings.lora_rank else None
-        if not settings.warm_up:
-            return load(settings.model, device=device, lora=lora, seed=settings.seed)
-        # a model that was trained before is only to learn the form
-        gentle = {"batch_size": 32, "learning_rate": 2e-5, "matrix_learning_rate": None, "until": None}
-        how = WarmUp(steps=settings.warm_up, **({} if settings.model in SIZES else gentle))
-        return warmed_up(settings.model, self.task, how, seed=settings.seed, device=device, lora=lora)
 
     def _answers(self, problems: list[Problem], *why: Any) -> Completions:
         return self._sample(problems, self.settings.group, self.settings.temperature, self._generator(*why))
@@ -332,7 +311,7 @@ class Loop:
             difference = (completions.log_probs - batch.reference_log_probs) * completions.mask
             own["policy/kl_from_first"] = difference.sum(1)
         own = {name: values.double().cpu().numpy() for name, values in own.items()}
-        every = _joined(self.world.gather({"samples": own, "rewards": vars(batch.rewards)}))
+        every = joined(self.world.gather({"samples": own, "rewards": vars(batch.rewards)}))
         rewards, lengths = Rewards(**every["rewards"]), every["samples"]["length/mean"]
         differ = keeps_signal(torch.as_tensor(rewards.rewards), np.arange(len(lengths)) // group).double()
         return rewards.summary() | {
@@ -342,10 +321,9 @@ class Loop:
             "tokens": float(lengths.sum()),
         }
 
-    def _computing(self):
-        return torch.autocast(
-            self.lm.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16", cache_enabled=False
-        )
+    def _computing(self) -> torch.autocast:
+        rounded = self.settings.precision == "bfloat16"
+        return torch.autocast(self.lm.device.type, torch.bfloat16, enabled=rounded, cache_enabled=False)
 
     def _seed(self, *why: Any) -> int:
         """A seed for one purpose at one step: nothing that came before has a part in it, so a resumed run goes on."""
@@ -364,13 +342,13 @@ class Loop:
                 model=model,
                 optimiser=optimiser,
                 generators={},
-                settings=self.settings.fingerprint(),
+                settings=self.identity,
                 extra={"pipeline": self.reward_path.state_dict()},
             )
         self.world.barrier()
 
     def _resume(self, folder: Path) -> None:
-        found = load_checkpoint(folder / "checkpoints", settings=self.settings.fingerprint())
+        found = load_checkpoint(folder / "checkpoints", settings=self.identity)
         if found is not None:
             self.policy.load_state(found.model, self.optimiser, found.optimiser)
             self.reward_path.load_state_dict(found.extra["pipeline"])
@@ -394,19 +372,18 @@ def _parts(prompts: Sequence[int], number: int | None, processes: int) -> Iterat
         yield list(prompts[first : first + own])
 
 
-def _joined(shares: Sequence[Any]) -> Any:
-    """What the processes know of their samples, one after the other: arrays and lists, in tables or not."""
-    if isinstance(shares[0], dict):
-        return {name: _joined([share[name] for share in shares]) for name in shares[0]}
-    if isinstance(shares[0], list):
-        return [one for share in shares for one in share]
-    return np.concatenate(shares) if isinstance(shares[0], np.ndarray) else shares[0]
-
-
 def main() -> None:
-    """Train as the command line says."""
-    loop = Loop(tyro.cli(Settings, description=__doc__))
-    loop.train()
+    """Train as the command line says, and say how it went."""
+    settings = tyro.cli(Settings, description=__doc__, prog="python -m llm_scale.grpo")
+    try:
+        loop = Loop(settings)
+    except (ValueError, FileNotFoundError, ImportError) as error:  # settings that do not fit together
+        raise SystemExit(f"error: {error}") from None
+    rows = loop.train()
+    if loop.world.is_main:
+        last = {name: value for name, value in (rows[-1] if rows else {}).items() if name in RESULT}
+        numbers = ", ".join(f"{name} {value:.3g}" for name, value in last.items()) or "nothing was left to do"
+        print(f"step {loop.step} of {settings.steps}: {numbers}; results in {settings.results()}")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,14 @@ class Settings:
     """A run, whole: the same settings give the same numbers on the same machine."""
 
     model: str = "smollm2"
-    """smollm2, tiny, or a Hugging Face id or folder."""
+    """smollm2, tiny, tiny-test (milliseconds a step, knows nothing), or a Hugging Face id or folder."""
     task: str = "addition"
     """A task by name, such as addition:digits=2, chains, reasoning_gym:chain_sum, gsm8k."""
     reward: str = "rewards/correct.toml"
     """The reward path, a TOML file."""
     objective: str = "grpo"
-    """One of the family by name."""
+    """One of the family by name: grpo, dr_grpo, dapo, rloo, reinforce_plus_plus, reinforce_plus_plus_baseline,
+    lite_ppo, gspo, gspo_token, cispo, stable_reinforce, opo, gpg, pass_at_k."""
     credit: Literal["sequence", "token"] | None = None
     """Whether a token is paid what its whole sample earned, or what came after it; by default as the objective says,
     and by token where the reward file pays for steps."""
@@ -34,16 +35,19 @@ class Settings:
     kl_weight: float | None = None
     """By default the objective's."""
     steps: int = 100
+    """Of training; a longer run of the same settings goes on from the checkpoint of a shorter one."""
     prompts: int = 8
     """Questions a step, over all processes."""
     group: int = 8
     """Samples a question."""
     temperature: float = 1.0
+    """Of sampling, and of the probabilities that are learned."""
     max_new_tokens: int | None = None
     """By default the task's."""
     redraws: int = 0
     """How often questions that are answered all right or all wrong are replaced by others (DAPO's dynamic sampling)."""
     learning_rate: float = 5e-6
+    """Of AdamW: 5e-6 to 2e-5 for all weights of SmolLM2, about 5e-5 for tiny, 1e-3 for tiny-test."""
     rising_steps: int = 0
     """Steps over which the learning rate rises from 0."""
     max_gradient_norm: float = 1.0
@@ -60,6 +64,7 @@ class Settings:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; weights and their updates stay float32."""
     device: str = "auto"
+    """cpu, cuda, cuda:1, or auto: a GPU where there is one."""
     parallel: Literal["ddp", "fsdp2"] = "ddp"
     """How weights lie where there are several processes."""
     measure_kl: bool = False
@@ -67,14 +72,19 @@ class Settings:
     on_failure: Literal["mask", "stop"] = "mask"
     """What happens when a signal raises, hangs or has no number for a sample."""
     verify_seconds: float = 5.0
+    """That checking one answer may take."""
     evaluate_every: int = 10
+    """Steps from one evaluation on held-out questions to the next."""
     evaluation_problems: int = 64
+    """Held-out questions, always the same ones."""
     evaluation_samples: int = 4
+    """Samples of each, beside a greedy answer."""
     checkpoint_every: int = 25
     """0 for no checkpoints."""
     folder: str | None = None
     """Where results go; by default runs/<model>-<task>-<objective>-<hash of the settings>."""
     seed: int = 0
+    """Of everything that is random."""
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))

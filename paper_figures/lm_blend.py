@@ -15,6 +15,7 @@ EXTRA = ("torch", "transformers")
 RECORDED = ("small", "gpu")
 
 MARGIN = 0.02
+LOST = 0.01  # share of right answers below which a policy does not find back
 SEEDS, STEPS = 3, 40
 PAPER = "2310.19007"
 _ENOUGH = f"undecided with fewer than {SEEDS} seeds or {STEPS} steps"
@@ -65,7 +66,8 @@ CLAIMS = (
         threshold="slow less primary: 95% interval of the paired difference below 0; quick less slow: above 0 (refuted "
         f"otherwise; {_ENOUGH})",
         published="none; on a 5 x 5 grid one of five seeds was lost at .05 and none at .2",
-        limits=_TINY + " Suspected beforehand from one other seed.",
+        limits=_TINY
+        + " Suspected beforehand from one other seed, which was lost with slow weights and not with quick ones.",
     ),
 )
 
@@ -89,7 +91,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
                 "arm": arm,
                 "accuracy before": float(of_arm[of_arm.step == 0].accuracy.mean()),
                 "accuracy after": _ends(frame, arm, "accuracy").mean(),
-                "seeds below 1%": f"{(_ends(frame, arm, 'accuracy') < 0.01).sum()} of {of_arm.seed.nunique()}",
+                "seeds lost": f"{(_ends(frame, arm, 'accuracy') < LOST).sum()} of {of_arm.seed.nunique()}",
                 "characters": _ends(frame, arm, "longer").mean(),
                 "weight of right digits": _ends(frame, arm, "overlap_weight").mean(),
                 "weight of characters": _ends(frame, arm, "longer_weight").mean(),
@@ -154,7 +156,8 @@ def _told_apart(frame: pd.DataFrame) -> Verdict:
         "weight of right digits",
         f"From 0 the weight of right digits ends at {helpful[0]:.2f}, that of characters at {harmful[0]:.2f} (95% "
         f"interval {harmful[1]:.2f} to {harmful[2]:.2f}). Their gradients' mean cosines to the primary reward's are "
-        f"{rows.overlap_cosine.mean():.2f} and {rows.longer_cosine.mean():.2f}.",
+        f"{rows.overlap_cosine.mean():.2f} and {rows.longer_cosine.mean():.2f}; under the plain sum, which acts "
+        f"on length, the latter is {frame[frame.arm == NAIVE].longer_cosine.mean():.2f}.",
     )
 
 
@@ -162,6 +165,7 @@ def _commits(frame: pd.DataFrame) -> Verdict:
     slow, freed = _gap(frame, SLOW_FROM_SUM, PRIMARY), _gap(frame, FROM_SUM, SLOW_FROM_SUM)
     after = {arm: _ends(frame, arm, "accuracy").mean() for arm in (SLOW_FROM_SUM, FROM_SUM)}
     weight = {arm: _ends(frame, arm, "longer_weight").mean() for arm in after}
+    lost = {arm: (_ends(frame, arm, "accuracy") < LOST).sum() for arm in after}
     return _judged(
         frame,
         slow,
@@ -169,5 +173,6 @@ def _commits(frame: pd.DataFrame) -> Verdict:
         "accuracy, slow weights less primary",
         f"From the plain sum, {after[SLOW_FROM_SUM]:.1%} are right in the end with weights that move by .05 a step, "
         f"{after[FROM_SUM]:.1%} with .2; the weight of characters ends at {weight[SLOW_FROM_SUM]:.2f} and "
-        f"{weight[FROM_SUM]:.2f}. Where no answer is right any more, the hyper-gradient is 0 and weights stand still.",
+        f"{weight[FROM_SUM]:.2f}. Lost, with under {LOST:.0%} right, are {lost[SLOW_FROM_SUM]} and {lost[FROM_SUM]} of "
+        f"{frame.seed.nunique()} seeds.",
     )

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from llm_scale.experiments.lm_blend import FROM_NOTHING, FROM_SUM, NAIVE, PRIMARY, SLOW_FROM_SUM
 from paper_figures.intervals import mean_interval
@@ -24,21 +25,22 @@ def draw(frame: pd.DataFrame) -> Figure:
         _line(length, frame, arm, "longer", colour, label=arm)
     accuracy.set(title="Right, of sums never asked in training", ylabel="share of sampled answers")
     length.set(title="Length", ylabel="characters an answer")
-    for reward, (style, name) in REWARDS.items():
+    for reward, (style, _) in REWARDS.items():
         for arm in LEARNED:
-            _line(weights, frame, arm, f"{reward}_weight", COLOURS[arm], linestyle=style, label=f"{arm}: {name}")
-        _line(agreement, frame, FROM_NOTHING, f"{reward}_cosine", BLUE, linestyle=style, label=name)
+            _line(weights, frame, arm, f"{reward}_weight", COLOURS[arm], linestyle=style)
+        _line(agreement, frame, FROM_NOTHING, f"{reward}_cosine", BLUE, linestyle=style)
     weights.set(title="Learned weights beside the primary reward's 1", ylabel="weight")
     agreement.set(title=f"Agreement with the primary reward ({FROM_NOTHING})", ylabel="cosine of gradients, same batch")
+    styles = [Line2D([], [], color=GREY, linestyle=style, label=name) for style, name in REWARDS.values()]
     for axes in (weights, agreement):
         axes.axhline(0, color=GREY, linewidth=0.8)
-        axes.legend(fontsize=8, loc="upper left")
+        axes.legend(handles=styles, loc="upper left")
     agreement.set_ylim(-0.5, 1.05)
     accuracy.set_ylim(bottom=-0.01)
-    accuracy.legend(fontsize=8, loc="upper left")
     for axes in (accuracy, length, weights, agreement):
         axes.set_xlabel("training step")
     figure.suptitle(f"Two auxiliary rewards, one helpful and one harmful; 95% intervals over {_seeds(frame)}")
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS))
     return figure
 
 

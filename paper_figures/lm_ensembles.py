@@ -81,7 +81,8 @@ CLAIMS = (
         threshold=f"gold at its peak less gold at the end at least {FALL:g} for both, the 95% intervals over seeds "
         f"above {FALL:g} (refuted if one lies below; {_ENOUGH})",
         published="ensembles mitigate but do not eliminate (hacks that all members share)",
-        limits=_SMALL + " That the peak is at least as high as the end is so by construction: hence the margin.",
+        limits=_SMALL + " That the peak is at least as high as the end is so by construction: hence the margin. Few of "
+        "the judged answers are padded, so the liking for length is learned weakly; and 48 steps may be too few.",
     ),
 )
 

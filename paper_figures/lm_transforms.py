@@ -68,7 +68,8 @@ CLAIMS = (
         threshold=f"judge's own reward: gold at its peak less gold at the end at least {FALL:g} with the 95% interval "
         f"over seeds above {FALL:g} (refuted if it lies below; {_ENOUGH.split(', or')[0]})",
         published="",
-        limits=_SMALL + " That the peak is at least as high as the end is so by construction: hence the margin.",
+        limits=_SMALL + " That the peak is at least as high as the end is so by construction: hence the margin. The "
+        "training on the judge's reward was doubled to 96 steps after a first look, at which gold had fallen by .09.",
     ),
 )
 
@@ -189,16 +190,17 @@ def plot(frame: pd.DataFrame) -> Figure:
         for arm in ARMS:
             _draw_gold(top, frame, reward, arm)
             own = frame[(frame.reward == reward) & (frame.arm == arm)].groupby("step")
-            below.plot(own.kl.mean(), own.padding.mean(), color=LOOKS[arm][0], linestyle=LOOKS[arm][1], label=arm)
+            padding = own.padding.mean()
+            below.plot(padding.index, padding, color=LOOKS[arm][0], linestyle=LOOKS[arm][1])
         peak = raw_peak(frame, reward)
         for place, text in ((peak, "raw's best"), (2 * peak, "twice")):
             top.axvline(place, color="grey", linewidth=0.8, linestyle=":")
             top.annotate(text, (place, 1), xycoords=("data", "axes fraction"), fontsize=8, rotation=90, va="top")
         top.set(xlabel="KL from the first policy (nats an answer)", title=f"Reward: {reward}")
-        below.set(xlabel="KL from the first policy (nats an answer)")
+        below.set(xlabel="step")
     panels[0, 0].set(ylabel="gold reward", ylim=(0, 1))
     panels[1, 0].set(ylabel="padding (words)")
-    figure.suptitle(f"Means and 95% intervals over {frame.seed.nunique()} seeds, as far as all of them get")
+    figure.suptitle(f"Means and 95% intervals over {frame.seed.nunique()} seeds; against KL, as far as all of them get")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 

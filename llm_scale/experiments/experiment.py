@@ -98,12 +98,15 @@ def record(
     workers: int = 1,
     done: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> Path:
-    """Run an experiment and record its table under `llm_scale/results/<scale>/<id>/`; returns that folder."""
+    """Run an experiment and record its table; returns where.
+
+    That is `llm_scale/results/<scale>/<id>/`, or for a trial at scale smoke, which no figure reads, inside `folder`.
+    """
     table = run_cells(experiment, scale, seed, folder=folder, workers=workers, done=done)
     places = [folder / _place(experiment, scale, seed, name) for name in experiment.cells(scale, seed)]
     spent = sum(json.loads((place / "done.json").read_text(encoding="utf-8"))["seconds"] for place in places)
     command = f"python -m llm_scale.experiments {experiment.id} --scale {scale} --seed {seed} --workers {workers}"
-    target = RESULTS / scale / experiment.id
+    target = (folder / "recorded" if scale == "smoke" else RESULTS / scale) / experiment.id
     record_run(target, table, command=command, seeds=[seed], wall_seconds=max(spent, 0.1), cells=len(places))
     return target
 

@@ -286,13 +286,21 @@ def settings(scale: ScaleName, seed: int) -> Settings:
     )
 
 
-def train(scale: ScaleName, start: Start, reward: Callable, text: str) -> pd.DataFrame:
-    """Train on a learned reward through a reward file (or its text); a row for two steps, of what was sampled."""
+def train(scale: ScaleName, start: Start, reward: Callable, text: str, *, longer: int = 1) -> pd.DataFrame:
+    """Train on a learned reward through a reward file; a row for two steps, of what was sampled.
+
+    Args:
+        scale: Whose settings.
+        start: Where to begin; its policy stays as it is.
+        reward: The learned reward, a `BatchSignal`.
+        text: The reward file, or its text, with the source "learned" given.
+        longer: Times the usual steps.
+    """
     chosen = settings(scale, start.seed)
     path = RewardPath.from_toml(text, start.task, given={"learned": reward}, on_failure="stop")
     loop = Loop(chosen, language_model=start.fresh(), task=start.task, reward_path=path)
     rows = []
-    for step in range(chosen.steps):
+    for step in range(longer * chosen.steps):
         batch = loop.roll_out()
         loop.learn(batch)
         loop.step += 1

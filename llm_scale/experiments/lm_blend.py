@@ -76,7 +76,7 @@ class Size:
     evaluations: int = 2
 
 
-SIZES = {"smoke": Size(1, 2, 1 / 3), "small": Size(4, 10, 1 / 3), "gpu": Size(3, 5, 1 / 10)}
+SIZES = {"smoke": Size(2, 2, 1 / 3), "small": Size(4, 10, 1 / 3), "gpu": Size(3, 5, 1 / 10)}
 
 
 def settings(scale: ScaleName, seed: int) -> Settings:

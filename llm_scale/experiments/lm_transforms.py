@@ -15,6 +15,7 @@ ARMS = (RAW, START, GROUP)
 JUDGE, LEARNED = "the judge itself", "learned from the judge"
 REWARDS = (JUDGE, LEARNED)
 LEVEL = 0.85
+LONGER = {JUDGE: 2, LEARNED: 1}  # times the usual steps: a reward without errors of its own is hacked later
 
 # The reference is taken off before, prompt by prompt.
 CENTRED_BEFORE = """
@@ -49,7 +50,8 @@ def run(scale: ScaleName, reward: str, arm: str, seed: int, folder: Path) -> pd.
     pairs = {"smoke": 60, "small": 4000, "gpu": 4000}[scale]
     members = judged(start.task) if reward == JUDGE else start.learned([0], members=1, pairs=pairs)
     signal = Centred(members, start.pool, level=LEVEL if arm == START else None)
-    return train(scale, start, signal, reward_file(arm)).assign(reward=reward, arm=arm, seed=seed)
+    table = train(scale, start, signal, reward_file(arm), longer=LONGER[reward])
+    return table.assign(reward=reward, arm=arm, seed=seed)
 
 
 EXPERIMENT = Experiment("lm_transforms", "a flawed reward as it is, or its log-sigmoid, at equal KL", cells)

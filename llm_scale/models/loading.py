@@ -81,6 +81,9 @@ def _pretrained(name: str, dtype: torch.dtype):
     source = smollm2.path() if name == "smollm2" else name
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise ValueError(f"the folder {source} holds no config.json, so no model in Hugging Face's form")
+    if not Path(source).exists() and "/" not in str(source):
+        known = ", ".join(map(repr, ["smollm2", *tiny.SIZES]))
+        raise ValueError(f"no model {name!r}: expected {known}, a folder, or a Hugging Face id such as 'owner/name'")
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)

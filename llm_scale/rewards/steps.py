@@ -17,7 +17,8 @@ def steps_of(sample: Sample, split: Splitter) -> tuple[list[str], list[int]]:
     A step reaches to where the next one begins: what is between them (a line break) is its end. A token with the end
     of one step and the beginning of the next belongs to the next, and each of the tokens that make up one emoji to the
     emoji's step. A step in which no token ends cannot be paid for by itself and is scored as one with the step after
-    it. The last step ends with the last token that has any text: the one that ends the answer is not part of it.
+    it. What comes after the last text, such as the token that ends the answer, belongs to the last step: were it left
+    out, its return would lack what that step is paid, and every answer would seem to end too early.
 
     Args:
         sample: The answer, with its tokens and `decode`.
@@ -36,7 +37,7 @@ def steps_of(sample: Sample, split: Splitter) -> tuple[list[str], list[int]]:
         >>> letters = lambda sequences: ["".join("ab\n"[i] for i in ids if i < 3) for ids in sequences]
         >>> sample = Sample(SimpleNamespace(prompt="?"), "ab\nb", [0, 1, 2, 1, 3], True, 0, 0, letters)
         >>> steps_of(sample, str.splitlines)
-        (['ab', 'b'], [2, 3])
+        (['ab', 'b'], [2, 4])
     """
     if sample.decode is None:
         raise ValueError(f"{sample} has no decode, expected a function that gives the texts of tokens")
@@ -57,7 +58,7 @@ def steps_of(sample: Sample, split: Splitter) -> tuple[list[str], list[int]]:
             last += 1
         texts.append(text[starts[first] : starts[last] + len(steps[last])])
         first = last + 1
-    return texts, ends
+    return texts, [*ends[:-1], len(sample.ids) - 1]
 
 
 def _text_tokens(sample: Sample) -> int:

@@ -215,7 +215,7 @@ class _Cache:
         scores = torch.cat((self._by_row(to_prompt, live), queries @ own[0].transpose(-1, -2)), -1)
         to_prompt, to_own = scores.softmax(-1).split((longest, self.filled + 1), -1)
         mixed = self._by_row(self._by_prompt(to_prompt) @ past[1], live)
-        return (mixed + to_own @ own[1]).view(live, -1)
+        return (mixed + to_own @ own[1]).reshape(live, -1)
 
     def _by_prompt(self, rows: Tensor) -> Tensor:
         """(live, heads, shared, n) -> (prompts, heads, live of a prompt * shared, n)."""

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["joined_shares"]
+__all__ = ["joined", "joined_shares"]
 
 
 def joined_shares(shares: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -42,3 +43,12 @@ def joined_shares(shares: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _wide(parts: Sequence[Tensor], width: int) -> Tensor:
     return torch.cat([pad(part, (0, width - part.shape[1])) for part in parts])
+
+
+def joined(shares: Sequence[Any]) -> Any:
+    """What the processes know of their samples, one after the other: arrays and lists, in tables or not."""
+    if isinstance(shares[0], dict):
+        return {name: joined([share[name] for share in shares]) for name in shares[0]}
+    if isinstance(shares[0], list):
+        return [one for share in shares for one in share]
+    return np.concatenate(shares) if isinstance(shares[0], np.ndarray) else shares[0]

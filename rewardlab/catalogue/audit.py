@@ -19,8 +19,9 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.transforms.mean_minus_std",
             "rewardlab.audit.RewardModelError",
             "rewardlab.audit.draw_scores",
+            "llm_scale.reward_models.learning.learn_reward",
         ),
-        figures=("ensemble_errors",),
+        figures=("ensemble_errors", "lm_ensembles"),
     ),
     Paper(
         title="Reward Model Ensembles Help Mitigate Overoptimization",
@@ -33,7 +34,7 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.transforms.uncertainty_weighted",
             "rewardlab.audit.best_of_n_gold",
         ),
-        figures=("ensemble_errors", "overoptimisation_laws"),
+        figures=("ensemble_errors", "overoptimisation_laws", "lm_ensembles"),
     ),
     Paper(
         title="Scaling Laws for Reward Model Overoptimization",

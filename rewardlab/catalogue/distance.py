@@ -33,6 +33,7 @@ PAPERS: tuple[Paper, ...] = (
             "reacher",
             "discount_sweep",
             "cost_growth",
+            "lm_proxy_distance",
         ),
         notebook=TOUR,
     ),
@@ -43,7 +44,13 @@ PAPERS: tuple[Paper, ...] = (
         question=QUESTION,
         method="EPIC: shape by a policy-free value of random transitions, then the Pearson distance",
         functions=("rewardlab.distance.epic", "rewardlab.distance.sample_epic"),
-        figures=("epic_gridworld", "regret_correlation", "redistribution_dial", "transition_coverage"),
+        figures=(
+            "epic_gridworld",
+            "regret_correlation",
+            "redistribution_dial",
+            "transition_coverage",
+            "lm_proxy_distance",
+        ),
         notebook=TOUR,
     ),
     Paper(

@@ -26,8 +26,15 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.process.filler_equilibrium",
             "rewardlab.process.gives_up",
             "rewardlab.adapters.trl_steps.with_step_rewards",
+            "llm_scale.rewards.reward_path.RewardPath",
         ),
-        figures=("step_reward_grid", "step_reward_ablations", "normalise_before_accumulating", "worst_exploits"),
+        figures=(
+            "step_reward_grid",
+            "step_reward_ablations",
+            "normalise_before_accumulating",
+            "worst_exploits",
+            "lm_step_rewards",
+        ),
         notebook=TOUR,
     ),
     Paper(
@@ -146,8 +153,9 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.transforms.drop_outliers",
             "rewardlab.transforms.clamp_outliers",
             "rewardlab.transforms.robust_clip",
+            "llm_scale.objectives.objective.objective",
         ),
-        figures=("advantage_filter",),
+        figures=("advantage_filter"),
     ),
     Paper(
         title="From Faithfulness to Correctness: Generative Reward Models that Think Critically",

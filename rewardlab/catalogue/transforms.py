@@ -23,7 +23,14 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.exact.match_kl",
             "rewardlab.exact.condition_on_goodness",
         ),
-        figures=("transform_underfitting", "transform_hacking", "transform_conjunction", "group_standardisation"),
+        figures=(
+            "transform_underfitting",
+            "transform_hacking",
+            "transform_conjunction",
+            "group_standardisation",
+            "lm_transforms",
+            "lm_three_signals",
+        ),
         notebook=TOUR,
     ),
     Paper(
@@ -40,8 +47,19 @@ PAPERS: tuple[Paper, ...] = (
         arxiv="2402.03300",
         question=QUESTION,
         method="GRPO: rewards in standard deviations of their group of samples",
-        functions=("rewardlab.transforms.standardised", "rewardlab.adapters.trl.with_pipeline"),
-        figures=("group_standardisation", "reward_scale", "normalise_before_accumulating"),
+        functions=(
+            "rewardlab.transforms.standardised",
+            "rewardlab.adapters.trl.with_pipeline",
+            "llm_scale.objectives.loss.policy_loss",
+            "llm_scale.grpo.Loop",
+        ),
+        figures=(
+            "group_standardisation",
+            "reward_scale",
+            "normalise_before_accumulating",
+            "lm_addition",
+            "lm_objectives",
+        ),
         notebook=TOUR,
     ),
     Paper(
@@ -50,8 +68,11 @@ PAPERS: tuple[Paper, ...] = (
         arxiv="2503.20783",
         question=QUESTION,
         method="Dr. GRPO: take the group's mean off, and divide by nothing",
-        functions=("rewardlab.transforms.mean_centred",),
-        figures=("reward_scale",),
+        functions=(
+            "rewardlab.transforms.mean_centred",
+            "llm_scale.objectives.loss.policy_loss",
+        ),
+        figures=("reward_scale", "lm_objectives"),
     ),
     Paper(
         title="Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in LLMs",
@@ -59,7 +80,11 @@ PAPERS: tuple[Paper, ...] = (
         arxiv="2402.14740",
         question=QUESTION,
         method="RLOO: reward less the mean of the group's other samples",
-        functions=("rewardlab.transforms.leave_one_out",),
+        functions=(
+            "rewardlab.transforms.leave_one_out",
+            "llm_scale.objectives.loss.policy_loss",
+        ),
+        figures=("lm_objectives",),
     ),
     Paper(
         title="GDPO: Group reward-Decoupled Normalization Policy Optimization for Multi-reward RL Optimization",
@@ -68,7 +93,7 @@ PAPERS: tuple[Paper, ...] = (
         question=QUESTION,
         method="standardise each reward in its group, then sum, then standardise over the batch",
         functions=("rewardlab.transforms.normalise_then_sum",),
-        figures=("reward_scale",),
+        figures=("reward_scale", "lm_three_signals"),
     ),
     Paper(
         title="Beyond Monolithic Rewards: A Hybrid and Multi-Aspect Reward Optimization for MLLM Alignment",

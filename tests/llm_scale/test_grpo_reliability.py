@@ -511,3 +511,12 @@ def test_settings_reach_model_and_computation():
     drawn = [loop(language_model=load("tiny-test"), seed=seed, prompts=8).roll_out() for seed in (0, 1)]
     assert drawn[0].problems != drawn[1].problems
     assert not torch.equal(drawn[0].completions.ids, drawn[1].completions.ids)
+
+
+def test_steps_alone_tell_answers_apart_where_they_are_paid(monkeypatch):
+    answers(monkeypatch, "1+1=2\n2+2=4", "1+1=3\n2+2=5", "1+1=2\n2+2=5", "1+1=2")
+    paid, free = (
+        loop(task="chains:style=bare", reward=f"rewards/{name}.toml", prompts=1).roll_out().advantages
+        for name in ("raw_process", "success_only")
+    )
+    assert (free == 0).all() and paid[0, 0] > 0.05 and paid[1, 0] < -0.05

@@ -26,6 +26,7 @@ def frame(accuracy=(), overlap=2.0, longer=-0.3, steps=STEPS, seeds=SEEDS):
     """A table as the experiment gives it; every second row has no evaluation."""
     rows = []
     for arm, value in (ACCURACY | dict(accuracy)).items():
+        spread = SPREAD * (arm in (FROM_NOTHING, FROM_SUM))  # so that paired differences have one
         for seed in range(seeds):
             for step in steps:
                 last = step == steps[-1]
@@ -34,8 +35,7 @@ def frame(accuracy=(), overlap=2.0, longer=-0.3, steps=STEPS, seeds=SEEDS):
                         "arm": arm,
                         "seed": seed,
                         "step": step,
-                        # the spread differs between arms, so that paired differences have one too
-                        "accuracy": np.nan if step == 20 else (value if last else 0.08) + SPREAD[seed] * (value > 0.1),
+                        "accuracy": np.nan if step == 20 else (value if last else 0.08) + spread[seed],
                         "overlap_weight": overlap + 10 * SPREAD[seed] if last else 0.0,
                         "longer_weight": longer + 10 * SPREAD[seed] if last else 0.0,
                         "longer": 6.0 if arm == NAIVE else 2.6,
@@ -60,7 +60,7 @@ def test_what_the_claims_say_is_supported():
     [
         ("weights-tell-them-apart", {"overlap": -0.5}),
         ("weights-tell-them-apart", {"longer": 2.0}),
-        ("no-worse-than-primary", {"accuracy": {FROM_NOTHING: 0.16}}),
+        ("no-worse-than-primary", {"accuracy": {FROM_NOTHING: 0.185}}),
         ("sum-falls", {"accuracy": {NAIVE: 0.3}}),
         ("commits-before-weights-move", {"accuracy": {SLOW_FROM_SUM: 0.3}}),
         ("commits-before-weights-move", {"accuracy": {FROM_SUM: 0.0}}),
@@ -150,8 +150,9 @@ def test_weights_move_where_they_are_learned(runs):
     assert np.isfinite(runs[FROM_NOTHING].overlap_cosine.iloc[1:]).any()
 
 
-def test_hyper_gradients_take_the_primary_gradient_of_the_next_batch(monkeypatch, tmp_path):
-    made, moves = [], []
+@pytest.mark.parametrize("arm", [NAIVE, FROM_NOTHING])
+def test_the_policy_climbs_the_blend_and_weights_the_primary_reward_of_the_next_batch(arm, monkeypatch, tmp_path):
+    made, moves, climbed = [], [], []
 
     def recorded(*arguments, **options):
         made.append(gradients(*arguments, **options))
@@ -160,9 +161,13 @@ def test_hyper_gradients_take_the_primary_gradient_of_the_next_batch(monkeypatch
     gradients = experiment.component_gradients
     monkeypatch.setattr(experiment, "component_gradients", recorded)
     monkeypatch.setattr(experiment.BlendWeights, "move", lambda self, *given: moves.append(given))
-    experiment.run("smoke", FROM_NOTHING, 0, tmp_path)
+    monkeypatch.setattr(experiment, "put_gradient", lambda lm, ascent: climbed.append(ascent))
+    experiment.run("smoke", arm, 0, tmp_path)
     assert len(made) == len(moves) + 1 == experiment.settings("smoke", 0).steps
     for (primary, auxiliary), before, now in zip(moves, made[:-1], made[1:], strict=True):
         assert primary.equal(now[0])
         assert auxiliary.equal(before[1:])
         assert not before[2].equal(now[2])
+    for ascent, components in zip(climbed, made, strict=True):
+        assert components[2].any()
+        np.testing.assert_allclose(ascent, components.sum(0) if arm == NAIVE else components[0], atol=1e-6)

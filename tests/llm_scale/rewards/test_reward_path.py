@@ -84,7 +84,7 @@ def test_worked_rewards_of_steps(mode, settings, expected):
     for row, right in zip(result.step_rewards, expected, strict=True):
         assert row == pytest.approx(right)
     assert [steps.scores for steps in result.steps] == SCORES
-    assert result.step_ends == [[4, 9, 14, 18], [3], [], [4, 8], [4, 9, 14, 19, 24, 28]]
+    assert result.step_ends == [[4, 9, 14, 19], [4], [], [4, 9], [4, 9, 14, 19, 24, 29]]
     tokens = result.token_step_rewards(30)
     assert tokens.shape == (5, 30)
     for row, ends, right in zip(tokens, result.step_ends, expected, strict=True):
@@ -143,7 +143,7 @@ def test_a_learned_model_scores_steps_by_their_last_tokens():
 
     samples = answers("ab\ncd", "", "e")
     result = path_of(process(), given={"process": Learned()})(samples, groups(samples))
-    assert [steps.scores for steps in result.steps] == [[0.02, 0.04], [], [0]]
+    assert [steps.scores for steps in result.steps] == [[0.02, 0.05], [], [0.01]]
 
 
 def test_the_task_s_own_labels_score_steps():
@@ -224,7 +224,7 @@ def test_samples_of_completions():
         (3, 1, False),
     ]
     text = process(source="step_labels")
-    assert path_of(text)(samples, groups(samples)).step_ends == [[0], [], [2, 3], [5]]
+    assert path_of(text)(samples, groups(samples)).step_ends == [[1], [], [2, 4], [5]]
     with pytest.raises(ValueError, match="there are 1 problems, but completions of 2 prompts"):
         samples_of(lm, problems[:1], completions)
 

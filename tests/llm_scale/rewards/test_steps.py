@@ -43,29 +43,29 @@ def by_bytes(text, cuts, split):
         last = owners[end]
         texts.append(text[starts[first] : starts[last] + len(steps[last])])
         first = last + 1
-    return texts, ends
+    return texts, [*ends[:-1], ends[-1] + 1]  # with the token that ends the answer
 
 
 def test_lines_end_with_their_line_breaks():
     sample = answers("7+5=12\n\n12-3=9\nAnswer: 9")[0]
     texts, ends = steps_of(sample, LINES)
     assert texts == ["7+5=12", "12-3=9", "Answer: 9"]
-    assert ends == [7, 14, 23]
-    assert len(sample.ids) == 25  # with the token that ends the answer, which is no part of a step
+    assert ends == [7, 14, 24]
+    assert len(sample.ids) == 25  # the token that ends the answer is part of its last step
 
 
 def test_a_token_across_a_boundary_belongs_to_the_later_step():
     (texts, ends), _ = cut_at("ab\ncd", [1, 4])  # a | b\nc | d
-    assert (texts, ends) == (["ab", "cd"], [0, 2])
+    assert (texts, ends) == (["ab", "cd"], [0, 3])
 
 
 def test_a_step_in_which_no_token_ends_is_joined_to_the_next():
     (texts, ends), _ = cut_at("a\nb\nc", [1, 4])  # a | \nb\n | c
-    assert (texts, ends) == (["a", "b", "c"], [0, 1, 2])
+    assert (texts, ends) == (["a", "b", "c"], [0, 1, 3])
     (texts, ends), _ = cut_at("a\nb\nc", [1])  # a | \nb\nc
-    assert (texts, ends) == (["a", "b\nc"], [0, 1])
+    assert (texts, ends) == (["a", "b\nc"], [0, 2])
     (texts, ends), _ = cut_at("a\nb\nc", [])
-    assert (texts, ends) == (["a\nb\nc"], [0])
+    assert (texts, ends) == (["a\nb\nc"], [1])
 
 
 def test_an_emoji_of_several_tokens_is_one_character():
@@ -80,10 +80,10 @@ def test_an_answer_without_text_has_no_steps(text):
     assert steps_of(answers("some text")[0], lambda text: None) == ([], [])
 
 
-def test_tokens_without_text_at_the_end_are_no_part_of_a_step():
+def test_tokens_without_text_at_the_end_belong_to_the_last_step():
     tokens = Bytes()
     ids = [*tokens.cut("a\nb", [1, 2]), END, END]
-    assert steps_of(sample_of(ids, Decoder(tokens)), LINES) == (["a", "b"], [1, 2])
+    assert steps_of(sample_of(ids, Decoder(tokens)), LINES) == (["a", "b"], [1, 5])
 
 
 @given(TEXTS, st.lists(st.integers(1, 60), max_size=20))
@@ -97,7 +97,7 @@ def test_steps_are_where_their_last_bytes_are(text, cuts):
         return
     assert (texts, ends) == by_bytes(text, cuts, split)
     assert ends == sorted(set(ends))
-    assert ends[-1] == len(ids) - 2
+    assert ends[-1] == len(ids) - 1
 
 
 @given(st.binary(max_size=16), st.lists(st.integers(1, 16), max_size=8))
@@ -107,7 +107,7 @@ def test_bytes_that_are_no_text_still_have_rising_ends(data, cuts):
     texts, ends = steps_of(sample_of(ids, Decoder(tokens)), LINES)
     assert len(texts) == len(ends)
     assert ends == sorted(set(ends))
-    assert not ends or ends[-1] == len(ids) - 2
+    assert not ends or ends[-1] == len(ids) - 1
 
 
 def test_a_step_that_is_not_in_the_text_is_an_error_that_names_it():
@@ -140,12 +140,13 @@ def check_with(tokenizer, text, end):
     sample = sample_of(ids, decode)
     texts, ends = steps_of(sample, LINES)
     assert ends == sorted(set(ends))
-    assert ends[-1] == len(ids) - 2
+    assert ends[-1] == len(ids) - 1
     assert [line for step in texts for line in LINES(step)] == LINES(sample.completion)
     for text, end, start in zip(texts, ends, [0, *(end + 1 for end in ends)], strict=False):
         own = decode([ids[: end + 1]])[0]
         assert own.rstrip().endswith(text.strip()) or "�" in own  # the step is done with its last token
-        assert text.strip() not in decode([ids[start:end]])[0] or decode([ids[end : end + 1]])[0].isspace()
+        closing = decode([ids[end : end + 1]])[0]  # a line break, or the token that ends the answer
+        assert text.strip() not in decode([ids[start:end]])[0] or not closing.strip()
     return texts
 
 

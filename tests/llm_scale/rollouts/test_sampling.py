@@ -281,3 +281,11 @@ def test_another_number_type_rounds_the_computation_and_not_the_model(engine):
     assert torch.allclose(rough.log_probs[:, 0], exact.log_probs[:, 0], atol=0.05)
     assert not torch.equal(rough.log_probs[:, 0], exact.log_probs[:, 0])
     assert all(torch.equal(one, other) for one, other in zip(before, lm.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("group", [1, 3])
+def test_one_prompt_is_enough(group):
+    lm = load("tiny-test")
+    options = {"group": group, "max_new_tokens": 6, "temperature": 0.0, "generator": torch.Generator()}
+    one, other = (sample(lm, [lm.encode("12+3=")], engine=engine, **options) for engine in ("cached", "generate"))
+    assert torch.equal(one.ids, other.ids)

@@ -13,7 +13,7 @@ from llm_scale.tasks.verifying import verify_all
 from tests.llm_scale.tasks.attacks import attacks
 
 CHAIN = ArithmeticProblem(7, (("+", 5), ("-", 3)))  # 12, then 9
-PROBLEM = Problem("7+5-3\n", "9", 0, {"chain": CHAIN})
+PROBLEM = Problem("7+5-3\n", "9", 0, {"start": 7, "operations": [["+", 5], ["-", 3]]})
 TASK = ChainsTask(style="bare")
 
 
