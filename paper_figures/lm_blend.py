@@ -24,7 +24,7 @@ _TINY = (
     "chosen because it harms."
 )
 # on the 5 x 5 grid, exact return in the end: sampled_barfi
-GRID = {PRIMARY: ".843", NAIVE: "-.084", FROM_NOTHING: ".859", FROM_SUM: ".867", SLOW_FROM_SUM: ".670"}
+GRID = {PRIMARY: ".843", NAIVE: "-.084", FROM_NOTHING: ".852", FROM_SUM: ".867", SLOW_FROM_SUM: ".670"}
 
 CLAIMS = (
     Claim(

@@ -155,7 +155,7 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.transforms.robust_clip",
             "llm_scale.objectives.objective.objective",
         ),
-        figures=("advantage_filter"),
+        figures=("advantage_filter",),
     ),
     Paper(
         title="From Faithfulness to Correctness: Generative Reward Models that Think Critically",

@@ -32,6 +32,8 @@ PAPERS: tuple[Paper, ...] = (
             "rewardlab.shaping.sampled.curvature_products.curvature_product",
             "rewardlab.shaping.sampled.reinforce.Reinforce",
             "rewardlab.adapters.auxiliary_rewards.AuxiliaryRewards",
+            "llm_scale.experiments.blend_gradients.component_gradients",
+            "llm_scale.experiments.blend_gradients.BlendWeights",
         ),
         figures=(
             "bilevel_grid",
@@ -39,6 +41,7 @@ PAPERS: tuple[Paper, ...] = (
             "hypergradient_curvature",
             "neumann_is_first_order",
             "official_settings",
+            "lm_blend",
         ),
         notebook=TOUR,
     ),
