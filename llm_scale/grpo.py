@@ -110,7 +110,7 @@ class Loop:
         if self.held_against_reference:
             self.lm.keep_reference()
         self.policy = wrap(self.lm, self.world, kind=settings.parallel)
-        self.optimiser = torch.optim.AdamW(self.lm.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
+        self.optimiser = torch.optim.AdamW(self.lm.parameters(), settings.learning_rate, weight_decay=0.0, fused=True)
         self.step = 0
 
     def train(self) -> list[dict[str, float]]:
