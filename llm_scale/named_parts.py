@@ -23,11 +23,8 @@ def named_objective(settings: Settings, reward_path: RewardPath) -> Objective:
     """
     process = reward_path.process
     by_step = "token" if process is not None and process.credit == "token" else None
-    changes = {
-        "kl_weight": settings.kl_weight,
-        "credit": settings.credit or by_step,
-        "step_baseline": settings.step_baseline,
-    }
+    names = ("kl_weight", "kl_estimator", "kl_place", "clip_low", "clip_high", "step_baseline")
+    changes = {name: getattr(settings, name) for name in names} | {"credit": settings.credit or by_step}
     if settings.group == 1 and OBJECTIVES[settings.objective].advantage != "raw":
         raise ValueError(f"group is 1, but {settings.objective} compares the samples of a question; expected 2 or more")
     named = objective(settings.objective, **{name: value for name, value in changes.items() if value is not None})

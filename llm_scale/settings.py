@@ -33,7 +33,15 @@ class Settings:
     step_baseline: Literal["group", "same_step"] | None = None
     """What tokens paid by step are held against: see `Objective`."""
     kl_weight: float | None = None
-    """By default the objective's."""
+    """By default the objective's, and so for what follows."""
+    kl_estimator: Literal["k1", "k2", "k3", "k1+", "k3+"] | None = None
+    """How the divergence from the first policy is estimated; + has the gradient of k2."""
+    kl_place: Literal["loss", "reward"] | None = None
+    """Where it is counted."""
+    clip_low: float | None = None
+    """The ratio of probabilities is clipped at 1 less this."""
+    clip_high: float | None = None
+    """And at 1 plus this."""
     steps: int = 100
     """Of training; a longer run of the same settings goes on from the checkpoint of a shorter one."""
     prompts: int = 8

@@ -96,7 +96,7 @@ class ReasoningTask(Task):
             return float(answer == problem.gold)
         try:
             return float(self.dataset.score_answer(answer, problem.data["entry"]))
-        except Exception:
+        except Exception:  # most scorers raise at an answer of another form than theirs, and such an answer is wrong
             return 0.0
 
     def demonstration(self, problem: Problem) -> str | None:

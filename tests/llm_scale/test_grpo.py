@@ -271,3 +271,16 @@ def _chains() -> Task:
 def test_settings_that_cannot_be_are_refused(changes, match):
     with pytest.raises(ValueError, match=match):
         Settings(**changes)
+
+
+def test_settings_change_the_objective():
+    one = loop(objective="dapo", kl_weight=0.1, kl_estimator="k2", clip_high=0.5)
+    assert (one.objective.kl_weight, one.objective.kl_estimator) == (0.1, "k2")
+    assert (one.objective.clip_low, one.objective.clip_high) == (0.2, 0.5)
+    assert one.objective.aggregation == "token_mean"
+
+
+def test_one_sample_a_question_has_nothing_to_be_compared_with():
+    with pytest.raises(ValueError, match=r"group is 1, but grpo compares the samples of a question"):
+        loop(group=1)
+    assert loop(group=1, objective="reinforce_plus_plus").settings.group == 1
