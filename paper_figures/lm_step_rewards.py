@@ -31,7 +31,8 @@ PAPER = "2410.15115"
 UNDECIDED = f"; undecided with fewer than {LEAST_STEPS} steps or {LEAST_SEEDS} seeds"
 LIMITS = (
     "A decoder made for the test, or SmolLM2 on a GPU, a few seeds, a judge made by hand that likes short lines that "
-    "say nothing, and questions of two operations. Pilot runs on another seed were seen."
+    "say nothing, and questions of two operations. Pilot runs on another seed were seen, and so was a first run, which "
+    "credited the token that ends an answer wrongly; thresholds are those of before, and outcomes were the same."
 )
 CLAIMS = (
     Claim(

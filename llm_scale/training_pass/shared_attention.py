@@ -97,7 +97,7 @@ def _packed_attention(
     """
     for name in UNSUPPORTED:
         if kwargs.get(name) is not None:
-            raise NotImplementedError(f"attention with {name}={kwargs[name]!r} over packed prompts")
+            raise ValueError(f"{name} is {kwargs[name]!r}, expected none; such a model needs shared_prefix=False")
     packing.calls += 1
     query, key, value = (heads[0].transpose(0, 1) for heads in (query, key, value))  # (N, heads, d)
     options = {"scale": scaling, "dropout_p": dropout}
