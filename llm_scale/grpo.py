@@ -32,18 +32,18 @@ from llm_scale.rewards.reward_path import RewardPath, Rewards
 from llm_scale.rewards.sample import samples_of
 from llm_scale.rollouts.completions import Completions
 from llm_scale.rollouts.sampling import sample
-from llm_scale.running.checkpoints import load_checkpoint, save_checkpoint
 from llm_scale.running.distributed import World, wrap
-from llm_scale.running.files import write_atomically
-from llm_scale.running.progress import TrainingProgress
-from llm_scale.running.recording import library_versions
-from llm_scale.running.run_log import RunLog
 from llm_scale.running.shares import joined, joined_shares
 from llm_scale.settings import Settings
 from llm_scale.tasks.loading import task as task_by_name
 from llm_scale.tasks.task import Problem, Task
 from llm_scale.tasks.verifying import Failure, verify_all
 from llm_scale.training_pass.forward import completion_log_probs
+from long_runs.checkpoints import load_checkpoint, save_checkpoint
+from long_runs.files import write_atomically
+from long_runs.progress import TrainingProgress
+from long_runs.recording import library_versions
+from long_runs.run_log import RunLog
 
 __all__ = ["Batch", "Loop", "Settings", "main"]
 

@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from llm_scale.experiments.experiment import frame_of
 from llm_scale.experiments.lm_addition import EXPERIMENT, ONE, SPLITS, TWO
+from long_runs.experiment import frame_of
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.intervals import for_verdict, mean_interval
 from paper_figures.style import BLUE, ORANGE

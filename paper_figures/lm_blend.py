@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from llm_scale.experiments.experiment import frame_of
 from llm_scale.experiments.lm_blend import ARMS, EXPERIMENT, FROM_NOTHING, FROM_SUM, NAIVE, PRIMARY, SLOW_FROM_SUM
+from long_runs.experiment import frame_of
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.intervals import for_verdict, mean_interval
 from paper_figures.lm_blend_panels import draw

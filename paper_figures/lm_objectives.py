@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from llm_scale.experiments.experiment import frame_of
 from llm_scale.experiments.lm_objectives import EXPERIMENT, GROUPS, OBJECTIVES_TRIED, UNITS
 from llm_scale.experiments.lm_objectives_length import AGGREGATIONS, PATTERNS
+from long_runs.experiment import frame_of
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.intervals import for_verdict, mean_interval
 from paper_figures.lm_objectives_panels import draw

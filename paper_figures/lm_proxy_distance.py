@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from llm_scale.experiments.experiment import frame_of
 from llm_scale.experiments.lm_proxy_distance import EXPERIMENT, ONE, PICKS, STAND_IN, TWO, correlations
+from long_runs.experiment import frame_of
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION
 

@@ -81,8 +81,8 @@ CLAIMS = (
 
 def compute(scale: Scale, rng: int) -> pd.DataFrame:
     """One row an arm, seed and training step: lines, accuracy and length of the samples it learned from."""
-    from llm_scale.experiments.experiment import frame_of
     from llm_scale.experiments.lm_step_rewards import EXPERIMENT
+    from long_runs.experiment import frame_of
 
     return frame_of(EXPERIMENT, scale.name, rng, workers=scale.workers)
 

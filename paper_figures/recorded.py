@@ -1,8 +1,8 @@
-"""Figures drawn from a recorded run: language-model training that nobody waits for while a report is made.
+"""Figures drawn from a recorded run: training that nobody waits for while a report is made.
 
-A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `llm_scale/results/<scale>/<id>/`,
-written by `python -m llm_scale.experiments <id> --scale <scale>`: the data, and in run.json the command, machine,
-versions, seeds and wall time. At the other scales the figure computes.
+A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `results/<scale>/<id>/` of the package
+that ran it, `llm_scale` or `environments.offline`. `python -m <package>.experiments <id> --scale <scale>` writes it: the
+data, and in run.json the command, machine, versions, seeds and wall time. At the other scales the figure computes.
 """
 
 import json
@@ -11,10 +11,13 @@ from typing import Any
 
 __all__ = ["recorded_folder", "recorded_run"]
 
+PACKAGES = ("llm_scale", "environments.offline")
+
 
 def recorded_folder(figure: str, scale: str, root: Path) -> Path:
-    """Where a figure's recorded run of a scale lies, whether there is one or not."""
-    return root / "llm_scale" / "results" / scale / figure
+    """Where a figure's recorded run of a scale lies; where the first package would keep it if there is none."""
+    folders = [root.joinpath(*package.split("."), "results", scale, figure) for package in PACKAGES]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def recorded_run(figure: str, scale: str, root: Path) -> dict[str, Any]:
@@ -26,7 +29,7 @@ def recorded_run(figure: str, scale: str, root: Path) -> dict[str, Any]:
     path = recorded_folder(figure, scale, root) / "run.json"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{figure} at scale {scale} is drawn from a recorded run, and there is none in {path.parent}; "
-            f"make it with: python -m llm_scale.experiments {figure} --scale {scale}"
+            f"{figure} at scale {scale} is drawn from a recorded run, and there is none in {path.parent}; make it with: "
+            f"python -m <package>.experiments {figure} --scale {scale}, the package one of {', '.join(PACKAGES)}"
         )
     return json.loads(path.read_text(encoding="utf-8"))

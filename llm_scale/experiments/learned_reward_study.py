@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from llm_scale.experiments.experiment import ScaleName
 from llm_scale.grpo import Batch, Loop
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import load
@@ -32,6 +31,7 @@ from llm_scale.rollouts.sampling import sample
 from llm_scale.settings import Settings
 from llm_scale.tasks.addition import AdditionTask
 from llm_scale.tasks.task import Problem, Split
+from long_runs.experiment import ScaleName
 
 __all__ = ["Centred", "PaddedSums", "Size", "Start", "judge_of", "judged", "start_of", "train"]
 

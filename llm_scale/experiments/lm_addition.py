@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.grpo import Loop
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import load
@@ -24,6 +23,7 @@ from llm_scale.tasks.addition import AdditionTask
 from llm_scale.tasks.loading import task as task_by_name
 from llm_scale.tasks.task import Problem, Split
 from llm_scale.tasks.verifying import verify_all
+from long_runs.experiment import Cell, Experiment, ScaleName
 
 __all__ = ["EXPERIMENT", "ONE", "SPLITS", "TWO", "Arm", "arms", "distinct", "outcomes"]
 

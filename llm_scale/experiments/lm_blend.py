@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from llm_scale.experiments.blend_gradients import BlendWeights, component_gradients, cosines, put_gradient
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.grpo import Batch, Loop
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import load
@@ -24,6 +23,7 @@ from llm_scale.rewards.reward_path import RewardPath
 from llm_scale.settings import Settings
 from llm_scale.tasks.loading import task as task_by_name
 from llm_scale.tasks.task import Task
+from long_runs.experiment import Cell, Experiment, ScaleName
 
 __all__ = ["ARMS", "EXPERIMENT", "FROM_NOTHING", "FROM_SUM", "NAIVE", "PRIMARY", "SLOW_FROM_SUM", "settings"]
 

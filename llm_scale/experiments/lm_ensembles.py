@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.experiments.learned_reward_study import Centred, Members, Start, start_of, train
+from long_runs.experiment import Cell, Experiment, ScaleName
 from rewardlab.audit import best_of_n_gold
 
 __all__ = [

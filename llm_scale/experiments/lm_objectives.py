@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 
 from llm_scale.experiments import lm_objectives_length as lengths
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.grpo import Loop
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import load
@@ -26,6 +25,7 @@ from llm_scale.rewards.sample import samples_of
 from llm_scale.rollouts.sampling import sample
 from llm_scale.settings import Settings
 from llm_scale.tasks.addition import AdditionTask
+from long_runs.experiment import Cell, Experiment, ScaleName
 
 __all__ = ["EXPERIMENT", "GROUPS", "OBJECTIVES_TRIED", "UNITS", "chance_of_no_signal", "reward_text", "settings"]
 

@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from llm_scale.experiments.experiment import Cell, ScaleName
 from llm_scale.grpo import Loop
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import load
@@ -31,6 +30,7 @@ from llm_scale.rollouts.sampling import sample
 from llm_scale.settings import Settings
 from llm_scale.tasks.task import Problem, Task
 from llm_scale.training_pass.forward import completion_log_probs
+from long_runs.experiment import Cell, ScaleName
 
 __all__ = ["AGGREGATIONS", "LIMIT", "PATTERNS", "cells", "chance_right", "drift", "token_drifts", "weights"]
 

@@ -20,9 +20,9 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import spearmanr
 
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.experiments.lm_proxy_distance_answers import Asked, Scores, answers, graded, learned
 from llm_scale.models.warm_start import WarmUp
+from long_runs.experiment import Cell, Experiment, ScaleName
 from rewardlab.distance.pearson import pearson_distance
 from rewardlab.exact.ranked_responses import best_of_n
 

@@ -16,7 +16,6 @@ import torch
 from transformers import LlamaForCausalLM
 
 from environments.reasoning.step_text import parse_step
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.grpo import Batch, Loop
 from llm_scale.models.cache import made_once
 from llm_scale.models.language_model import LanguageModel
@@ -27,6 +26,7 @@ from llm_scale.rewards.sources import Signal
 from llm_scale.settings import Settings
 from llm_scale.tasks.chains import ChainsTask
 from llm_scale.tasks.task import Problem
+from long_runs.experiment import Cell, Experiment, ScaleName
 
 __all__ = [
     "ARMS",

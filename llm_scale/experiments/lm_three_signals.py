@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.grpo import Batch, Loop
 from llm_scale.models.language_model import LanguageModel
 from llm_scale.models.loading import load
@@ -21,6 +20,7 @@ from llm_scale.rewards.reward_path import RewardPath
 from llm_scale.settings import Settings
 from llm_scale.tasks.addition import AdditionTask
 from llm_scale.tasks.task import Task
+from long_runs.experiment import Cell, Experiment, ScaleName
 
 __all__ = ["ARMS", "EXPERIMENT", "UNITS", "ChattySums", "reward_text", "satisfied", "settings"]
 

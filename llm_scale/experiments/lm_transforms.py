@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from llm_scale.experiments.experiment import Cell, Experiment, ScaleName
 from llm_scale.experiments.learned_reward_study import Centred, judged, start_of, train
+from long_runs.experiment import Cell, Experiment, ScaleName
 
 __all__ = ["ARMS", "EXPERIMENT", "GROUP", "JUDGE", "LEARNED", "RAW", "REWARDS", "START", "reward_file"]
 

@@ -201,7 +201,7 @@ def rewardlab_side(work: Work, lm: Any, clock: Clock, seen: list) -> None:
 def measure(side: str, work: Work) -> dict[str, Any]:
     """Run one side in this process."""
     from llm_scale.models.loading import load
-    from llm_scale.running.recording import describe_device, library_versions
+    from long_runs.recording import describe_device, library_versions
 
     torch.set_num_threads(work.threads)
     torch.manual_seed(0)

@@ -10,9 +10,9 @@ import torch
 from llm_scale.grpo import Loop
 from llm_scale.models.loading import LoraSettings, load
 from llm_scale.rewards.reward_path import RewardPath
-from llm_scale.running.run_log import read_metrics
 from llm_scale.settings import Settings
 from llm_scale.tasks.task import Problem, Task
+from long_runs.run_log import read_metrics
 
 SMALL = {
     "model": "tiny-test",

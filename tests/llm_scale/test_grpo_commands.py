@@ -15,9 +15,9 @@ from llm_scale.objectives.objective import OBJECTIVES
 from llm_scale.rewards.reward_path import HOME, RewardPath
 from llm_scale.rewards.sample import Sample
 from llm_scale.rewards.sources import columns_of, problem_of
-from llm_scale.running.run_log import read_metrics
 from llm_scale.settings import Settings
 from llm_scale.tasks.loading import task
+from long_runs.run_log import read_metrics
 
 SMALL = (
     "--model=tiny-test --prompts=2 --group=2 --steps=1 --max-new-tokens=8 --evaluation-problems=2 "

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from llm_scale import grpo
-from llm_scale.running.run_log import read_metrics
+from long_runs.run_log import read_metrics
 
 OPTIONS = {
     "model": "tiny-test",

@@ -22,10 +22,10 @@ from llm_scale.models.loading import LoraSettings, load
 from llm_scale.rewards.reward_path import RewardPath
 from llm_scale.rollouts.completions import Completions
 from llm_scale.running.distributed import World
-from llm_scale.running.run_log import read_metrics
 from llm_scale.settings import Settings
 from llm_scale.tasks.loading import task
 from llm_scale.training_pass.forward import completion_log_probs
+from long_runs.run_log import read_metrics
 
 SMALL = {
     "model": "tiny-test",

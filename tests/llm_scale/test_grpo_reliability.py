@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from llm_scale.models.loading import LoraSettings, load
-from llm_scale.running import checkpoints
-from llm_scale.running.checkpoints import latest_step
-from llm_scale.running.run_log import read_metrics
 from llm_scale.tasks.loading import task
 from llm_scale.tasks.task import Problem, Task
+from long_runs import checkpoints
+from long_runs.checkpoints import latest_step
+from long_runs.run_log import read_metrics
 from tests.llm_scale.loops import LENGTHS, answers, by_row, loop, scored, weights
 from tests.llm_scale.tasks.attacks import attacks
 from tests.llm_scale.test_grpo_commands import skip_without_files

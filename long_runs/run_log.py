@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from llm_scale.running.files import write_atomically
+from long_runs.files import write_atomically
 
 __all__ = ["RunLog", "read_metrics"]
 
@@ -171,5 +171,5 @@ def _board(folder: Path, resume_from_step: int | None) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise ImportError("tensorboard is not installed: pip install 'rewardlab[llm]', or tensorboard=False") from error
+        raise ImportError("tensorboard is not installed: pip install tensorboard, or tensorboard=False") from error
     return SummaryWriter(str(folder), purge_step=None if resume_from_step is None else resume_from_step + 1)

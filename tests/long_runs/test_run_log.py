@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_scale.running.run_log import RunLog, read_metrics
+from long_runs.run_log import RunLog, read_metrics
 
 NAMES = st.sampled_from(["reward", "accuracy", "stage/a, b", 'quoted "kl"'])
 VALUES = st.dictionaries(NAMES, st.floats() | st.just(math.nan), max_size=4)

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from llm_scale.running.files import remove_folder, sha256_of, sync_folder
-from llm_scale.running.plain_state import join_state, split_state
+from long_runs.files import remove_folder, sha256_of, sync_folder
+from long_runs.plain_state import join_state, split_state
 
 __all__ = ["Checkpoint", "differences", "latest_step", "load_checkpoint", "save_checkpoint"]
 

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from llm_scale.running import files as module
-from llm_scale.running.files import remove_folder, sha256_of, write_atomically
+from long_runs import files as module
+from long_runs.files import remove_folder, sha256_of, write_atomically
 
 
 def test_a_file_is_the_old_one_until_it_is_the_new_one(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Processes that are killed with SIGKILL, run by the tests: in the middle of training, and all over `save_checkpoint`.
 
-python -m tests.llm_scale.running.killed_run train FOLDER STEP    dies in step STEP, after some of its work
-python -m tests.llm_scale.running.killed_run write FOLDER         prints what each of many killed writers left
+python -m tests.long_runs.killed_run train FOLDER STEP    dies in step STEP, after some of its work
+python -m tests.long_runs.killed_run write FOLDER         prints what each of many killed writers left
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from llm_scale.running.checkpoints import load_checkpoint, save_checkpoint
-from llm_scale.running.run_log import RunLog
+from long_runs.checkpoints import load_checkpoint, save_checkpoint
+from long_runs.run_log import RunLog
 
 SETTINGS = {"width": 4, "learning_rate": 0.05, "optimiser": {"name": "adamw", "betas": (0.9, 0.95)}}
 

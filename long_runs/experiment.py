@@ -1,8 +1,9 @@
-"""What an experiment on a language model is: independent cells (an arm and a seed each) whose rows make one table.
+"""What a long experiment is: independent cells (an arm and a seed each) whose rows make one table.
 
 Training runs take minutes, so every cell's rows are kept as soon as it is done and an interrupted experiment goes on
 where it stopped; a cell that trains may use its folder for checkpoints. At the scales `small` and `gpu` the table is
-recorded under `llm_scale/results/`, with command, machine, versions and the seconds of all cells, and figures read it.
+recorded under the `results/` of the package it belongs to, with command, machine, versions and the seconds of all
+cells, and figures read it.
 """
 
 import hashlib
@@ -18,12 +19,12 @@ from typing import Literal
 import joblib
 import pandas as pd
 
-from llm_scale.running.recording import read_recorded, record_run
+from long_runs.recording import read_recorded, record_run
 
-__all__ = ["RESULTS", "Cell", "Experiment", "ScaleName", "frame_of", "record", "run_cells"]
+__all__ = ["CHECKOUT", "Cell", "Experiment", "ScaleName", "frame_of", "record", "run_cells"]
 
 ScaleName = Literal["smoke", "small", "gpu"]
-RESULTS = Path(__file__).resolve().parent.parent / "results"
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 # cell(folder) -> rows of this arm and seed; the folder is its own, for checkpoints
 Cell = Callable[[Path], pd.DataFrame]
@@ -38,12 +39,18 @@ class Experiment:
         says: What is tried, in a line.
         cells: Gives the cells of a scale and a first seed by name, in the order of the table; picklable functions.
         version: Raised when a change makes kept cells worthless.
+        package: Whose `results/` holds the record, and whose `experiments` command makes it.
     """
 
     id: str
     says: str
     cells: Callable[[ScaleName, int], Mapping[str, Cell]]
     version: int = 1
+    package: str = "llm_scale"
+
+    def results(self, scale: str) -> Path:
+        """Where the record of a scale lies, whether there is one or not."""
+        return CHECKOUT.joinpath(*self.package.split("."), "results", scale, self.id)
 
 
 def run_cells(
@@ -83,7 +90,7 @@ def frame_of(experiment: Experiment, scale: str, seed: int = 0, *, workers: int 
         FileNotFoundError: If there is no record; says which command makes it.
     """
     if scale in ("small", "gpu"):
-        return read_recorded(RESULTS / scale / experiment.id)[0]
+        return read_recorded(experiment.results(scale))[0]
     with tempfile.TemporaryDirectory(prefix=f"{experiment.id}-") as folder:
         size: ScaleName = "small" if scale == "paper" else "smoke"  # the papers' own sizes are not for a small model
         return run_cells(experiment, size, seed, folder=Path(folder), workers=workers)
@@ -100,13 +107,15 @@ def record(
 ) -> Path:
     """Run an experiment and record its table; returns where.
 
-    That is `llm_scale/results/<scale>/<id>/`, or for a trial at scale smoke, which no figure reads, inside `folder`.
+    That is `results/<scale>/<id>/` of its package, or for a trial at scale smoke, which no figure reads, in `folder`.
     """
     table = run_cells(experiment, scale, seed, folder=folder, workers=workers, done=done)
     places = [folder / _place(experiment, scale, seed, name) for name in experiment.cells(scale, seed)]
     spent = sum(json.loads((place / "done.json").read_text(encoding="utf-8"))["seconds"] for place in places)
-    command = f"python -m llm_scale.experiments {experiment.id} --scale {scale} --seed {seed} --workers {workers}"
-    target = (folder / "recorded" if scale == "smoke" else RESULTS / scale) / experiment.id
+    command = (
+        f"python -m {experiment.package}.experiments {experiment.id} --scale {scale} --seed {seed} --workers {workers}"
+    )
+    target = folder / "recorded" / experiment.id if scale == "smoke" else experiment.results(scale)
     record_run(target, table, command=command, seeds=[seed], wall_seconds=max(spent, 0.1), cells=len(places))
     return target
 

@@ -2,8 +2,8 @@ import sys
 
 import pytest
 
-from llm_scale.running import progress as module
-from llm_scale.running.progress import TrainingProgress, someone_watches
+from long_runs import progress as module
+from long_runs.progress import TrainingProgress, someone_watches
 
 
 def run(capsys, **keywords):

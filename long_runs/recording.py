@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from llm_scale.running.files import sha256_of, write_atomically
+from long_runs.files import sha256_of, write_atomically
 
 __all__ = ["current_commit", "describe_device", "library_versions", "read_recorded", "record_run"]
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llm_scale.running import checkpoints as module
-from llm_scale.running.checkpoints import differences, latest_step, load_checkpoint, save_checkpoint
-from tests.llm_scale.running.killed_run import SETTINGS, train, write
+from long_runs import checkpoints as module
+from long_runs.checkpoints import differences, latest_step, load_checkpoint, save_checkpoint
+from tests.long_runs.killed_run import SETTINGS, train, write
 
 ROOT = Path(__file__).parents[3]
 KILLS = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "tests.llm_scale.running.killed_run", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.long_runs.killed_run", *map(str, arguments)]
     where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True, check=False, timeout=120)
 

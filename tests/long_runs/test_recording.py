@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llm_scale.running import recording as module
-from llm_scale.running.recording import current_commit, describe_device, library_versions, read_recorded, record_run
+from long_runs import recording as module
+from long_runs.recording import current_commit, describe_device, library_versions, read_recorded, record_run
 
 FRAME = pd.DataFrame({"seed": [0, 1], "arm": ["grpo", "rloo"], "gold": [0.1 + 0.2, float("nan")]})
 RUN = {"command": "python -m llm_scale.experiments.learning", "seeds": [0, np.int64(1)], "wall_seconds": 12.3456}
