@@ -22,7 +22,20 @@ from long_runs.files import sha256_of, write_atomically
 
 __all__ = ["current_commit", "describe_device", "library_versions", "read_recorded", "record_run"]
 
-LIBRARIES = ("numpy", "torch", "transformers", "tokenizers", "safetensors", "peft", "trl", "accelerate", "pandas")
+LIBRARIES = (
+    "numpy",
+    "torch",
+    "gymnasium",
+    "mujoco",
+    "stable_baselines3",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "peft",
+    "trl",
+    "accelerate",
+    "pandas",
+)
 REQUIRED = ("command", "seeds", "device", "versions", "wall_seconds", "date", "commit", "rows", "data_sha256")
 
 

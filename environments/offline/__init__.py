@@ -1,0 +1,1 @@
+"""Logged experience: what it is, where it comes from, and what is learned from it."""

@@ -1,0 +1,1 @@
+"""Which predictions of a learned dynamics model should a planner believe?"""
