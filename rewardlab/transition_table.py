@@ -108,6 +108,81 @@ class TransitionTable:
         """Each episode as a table of its own."""
         return (self.episodes([number]) for number in range(len(self.episode_starts)))
 
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        observations: np.ndarray,
+        actions: np.ndarray,
+        rewards: np.ndarray,
+        next_observations: np.ndarray,
+        terminals: np.ndarray,
+        timeouts: np.ndarray,
+        starts: Bool[np.ndarray, " n"] | None = None,
+        next_valid: np.ndarray | None = None,
+    ) -> "TransitionTable":
+        """Table whose episodes are counted here.
+
+        Args:
+            observations: And all other columns: as the attributes of these names.
+            actions: See there.
+            rewards: See there.
+            next_observations: See there.
+            terminals: See there.
+            timeouts: See there.
+            starts: True in the first row of each episode; None: after each row that is terminal or timeout.
+            next_valid: None: all True.
+
+        Raises:
+            TypeError: As the class does; nothing is cast here.
+            ValueError: As the class does, or if `starts` does not begin with True.
+        """
+        if starts is None:
+            starts = np.append(True, (terminals | timeouts)[:-1])
+        if len(starts) != len(rewards) or not len(starts) or not starts[0]:
+            raise ValueError(f"starts has {len(starts)} entries, expected {len(rewards)}, the first of them True")
+        episode_ids = np.cumsum(starts, dtype=np.int64) - 1
+        return cls(
+            observations=observations,
+            actions=actions,
+            rewards=rewards,
+            next_observations=next_observations,
+            terminals=terminals,
+            timeouts=timeouts,
+            episode_ids=episode_ids,
+            steps=np.arange(len(starts)) - np.flatnonzero(starts)[episode_ids],
+            next_valid=np.ones(len(starts), dtype=bool) if next_valid is None else next_valid,
+        )
+
+    @classmethod
+    def concatenate(cls, tables: Sequence["TransitionTable"]) -> "TransitionTable":
+        """All episodes of several tables, one table after the other, numbered through.
+
+        Raises:
+            ValueError: If there is no table, or their observations or actions differ in size.
+        """
+        if not tables:
+            raise ValueError("tables is empty, expected at least one table")
+        sizes = [(table.observation_size, table.action_size) for table in tables]
+        if len(set(sizes)) > 1:
+            raise ValueError(f"tables have (observation, action) sizes {sizes}, expected the same in all")
+        columns = {field.name: np.concatenate([getattr(t, field.name) for t in tables]) for field in fields(cls)}
+        before = np.cumsum([0] + [len(table.episode_starts) for table in tables[:-1]])
+        columns["episode_ids"] += np.repeat(before, [len(table) for table in tables])
+        return cls(**columns)
+
+    @property
+    def open_ends(self) -> Int[np.ndarray, " open"]:
+        """Last rows of episodes that are neither terminal nor timeout."""
+        last = np.append(self.episode_starts[1:], len(self)) - 1
+        return last[~(self.terminals | self.timeouts)[last]]
+
+    def with_open_ends_as_timeouts(self) -> "TransitionTable":
+        """The same transitions, each open end marked as a timeout; no value target changes by it."""
+        timeouts = self.timeouts.copy()
+        timeouts[self.open_ends] = True
+        return replace(self, timeouts=timeouts)
+
     def with_rewards(self, rewards: Float[np.ndarray, " n"]) -> "TransitionTable":
         """The same transitions, rewarded otherwise."""
         return replace(self, rewards=rewards)
@@ -133,6 +208,9 @@ class TransitionTable:
                 raise ValueError(f"{name}{list(place)} is {value[place]}, expected finite numbers")
 
     def _check_ends(self) -> None:
+        unknown = ~self.next_valid
+        if (wrong := unknown & (self.next_observations != self.observations).any(axis=1)).any():
+            raise ValueError(f"next_observations[{_first(wrong)}] is not valid, expected it to repeat observations")
         if (both := self.terminals & self.timeouts).any():
             raise ValueError(f"row {_first(both)} is terminal and timeout, expected at most one of both")
         same = np.diff(self.episode_ids) == 0
