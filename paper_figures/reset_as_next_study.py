@@ -1,13 +1,17 @@
 """What follows the last row of an episode, told wrongly: to models of Hopper's dynamics, and to values on Pendulum."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import spsolve
 
 from environments.offline.d4rl import read_d4rl, write_d4rl
 from environments.offline.making import make_dataset
+from environments.offline.terminations import hopper
 from rewardlab.dynamics.ensemble_fit import EnsembleSettings, fit_ensemble
 from rewardlab.transition_table import TransitionTable
 
@@ -21,8 +25,36 @@ TEST_SHARE = 0.2
 DISCOUNT = 0.99
 AHEAD = 800  # steps of a Monte Carlo return: the discounted rest is below 0.4 on Pendulum
 POLICIES = ("swing-up", "random")
-NOISE = 0.5  # of the swing-up controller while recording, standard deviation of the torque
+ANGLES, SPEEDS = 60, 41  # nodes of the grid of values
 TORQUE, SPEED, STEP, GRAVITY = 2.0, 8.0, 0.05, 10.0  # Pendulum-v1; its rod has mass 1 and length 1
+
+
+def hopper_cells(rows: int, settings: EnsembleSettings, seed: int) -> Iterator[dict[str, object]]:
+    """Both models by each reading, scored on the same test rows; and how far the false rows seem to jump."""
+    read, test = hopper_sets(rows, seed)
+    for reading, learnt in read.items():
+        predicted = {
+            "linear": linear_prediction(learnt, test),
+            "ensemble": ensemble_prediction(learnt, test, settings, seed),
+        }
+        for model, change in predicted.items():
+            for of, value in scores(change, test):
+                yield {"part": "hopper", "seed": seed, "model": model, "reading": reading, "of": of, "value": value}
+    false, true = read["next row"], read["recorded"]
+    jumps = {
+        "next row": np.abs(false.next_observations - false.observations)[false.terminals].mean(),
+        "recorded": np.abs(true.next_observations - true.observations).mean(),
+    }
+    for reading, value in jumps.items():
+        yield {"part": "hopper", "seed": seed, "reading": reading, "of": "size of change", "value": float(value)}
+
+
+def pendulum_cells(rows: int, limits: Sequence[int], seed: int) -> Iterator[dict[str, object]]:
+    """Values of both policies at the start by time limit."""
+    streams = np.random.default_rng(seed).spawn(len(POLICIES) * len(limits))
+    for (policy, limit), rng in zip(product(POLICIES, limits), streams):
+        for of, value in values_at_start(policy, rows, limit, rng):
+            yield {"part": "pendulum", "seed": seed, "policy": policy, "limit": limit, "of": of, "value": value}
 
 
 def hopper_sets(rows: int, seed: int) -> tuple[dict[str, TransitionTable], TransitionTable]:
@@ -60,24 +92,20 @@ def ensemble_prediction(
     return mean[ensemble.elite_indices].mean(dim=0)[:, :-1].numpy().astype(float)
 
 
-def fallen(observations: np.ndarray) -> np.ndarray:
-    """Whether Hopper's episode ends in these observations `(n, 11)`."""
-    healthy = np.isfinite(observations).all(axis=1) & (np.abs(observations[:, 1:]) < 100).all(axis=1)
-    return ~(healthy & (observations[:, 0] > 0.7) & (np.abs(observations[:, 1]) < 0.2))
-
-
 def scores(change: np.ndarray, test: TransitionTable) -> Iterator[tuple[str, float]]:
     """Of predicted changes: root mean squared errors in raw units, and how many falls are foreseen."""
     error = change - (test.next_observations - test.observations)
     ends = test.terminals
     for of, rows in (("all", ends | True), ("terminal", ends), ("other", ~ends)):
         yield f"error, {of} rows", float(np.sqrt(np.mean(error[rows] ** 2)))
-    foreseen = fallen(test.observations + change)
+    foreseen = hopper(test.observations, test.actions, test.observations + change)
     yield "falls foreseen", float(foreseen[ends].mean())
     yield "false alarms", float(foreseen[~ends].mean())
 
 
-def pendulum_step(angle: np.ndarray, speed: np.ndarray, torque: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pendulum_step(
+    angle: np.ndarray, speed: np.ndarray, torque: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One step of gymnasium's Pendulum-v1 for many at once: angle, speed and reward; it never ends by itself."""
     torque = np.clip(torque, -TORQUE, TORQUE)
     upright = (angle + np.pi) % (2 * np.pi) - np.pi
@@ -112,8 +140,7 @@ def pendulum_set(policy: str, rows: int, limit: int, rng: np.random.Generator) -
     angle, speed = pendulum_starts(count, rng)
     columns: dict[str, list[np.ndarray]] = {"observations": [seen(angle, speed)], "actions": [], "rewards": []}
     for _ in range(limit):
-        torque = torques(policy, angle, speed, rng) + (policy != "random") * NOISE * rng.standard_normal(count)
-        torque = np.clip(torque, -TORQUE, TORQUE)
+        torque = torques(policy, angle, speed, rng)
         angle, speed, reward = pendulum_step(angle, speed, torque)
         for name, value in zip(columns, (seen(angle, speed), torque[:, None], reward), strict=True):
             columns[name].append(value.astype(np.float32))
@@ -139,52 +166,44 @@ def monte_carlo(policy: str, starts: tuple[np.ndarray, np.ndarray], rng: np.rand
     return total
 
 
-class FittedValues:
-    """Where fitted Q evaluation of a policy ends: its fixed point in random Fourier features, solved for at once.
+def tents(observations: np.ndarray) -> sparse.csr_array:
+    """Weights of the nodes of a grid over angle and speed, such that values are interpolated linearly in both."""
+    angle = np.arctan2(observations[:, 1], observations[:, 0]) / (2 * np.pi) % 1 * ANGLES
+    speed = (observations[:, 2] / SPEED + 1) / 2 * (SPEEDS - 1)
+    left, below = np.floor(angle).astype(int), np.minimum(np.floor(speed).astype(int), SPEEDS - 2)
+    columns, weights = [], []
+    for right, above in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        columns.append((left + right) % ANGLES * SPEEDS + below + above)
+        weights.append(np.abs(1 - right - (angle - left)) * np.abs(1 - above - (speed - below)))
+    rows = np.tile(np.arange(len(angle)), 4)
+    place = (np.concatenate(weights), (rows, np.concatenate(columns)))
+    return sparse.csr_array(place, shape=(len(angle), ANGLES * SPEEDS))
 
-    Args:
-        policy: What is evaluated.
-        features: How many features.
-        rng: Draws the features and the policy's actions.
+
+def fitted_value_at_start(table: TransitionTable, ends: np.ndarray) -> float:
+    """Mean value at first rows where fitted evaluation of the recorded policy ends; `ends`: rows with nothing ahead.
+
+    The policy's actions are those recorded, so that values of states will do. Each node of the grid takes the mean of
+    its rows' targets, weighted as they are interpolated: such a fit cannot diverge, and its end is solved for at once.
     """
-
-    def __init__(self, policy: str, features: int, rng: np.random.Generator) -> None:
-        self.policy, self.rng = policy, rng
-        self.directions = rng.standard_normal((4, features)) / WIDTHS[:, None]
-        self.phases = rng.uniform(0, 2 * np.pi, features)
-
-    def at(self, observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
-        """Features of observations and torques, and a constant."""
-        waves = np.cos(np.concatenate([observations, actions], axis=1) @ self.directions + self.phases)
-        return np.concatenate([np.ones((len(waves), 1)), waves], axis=1)
-
-    def acting(self, observations: np.ndarray) -> np.ndarray:
-        """Features of what the policy does there."""
-        angle = np.arctan2(observations[:, 1], observations[:, 0])
-        return self.at(observations, torques(self.policy, angle, observations[:, 2], self.rng)[:, None])
-
-    def weights(self, table: TransitionTable, ends: list[np.ndarray]) -> list[np.ndarray]:
-        """Weights of the values, once for each idea of which rows have nothing ahead."""
-        here, ahead = self.at(table.observations, table.actions), self.acting(table.next_observations)
-        gram = here.T @ here + RIDGE * np.eye(here.shape[1])
-        paid = here.T @ table.rewards.astype(float)
-        return [np.linalg.solve(gram - DISCOUNT * here.T @ (ahead * ~end[:, None]), paid) for end in ends]
+    here, ahead = tents(table.observations), tents(table.next_observations)
+    weight = here.sum(axis=0)
+    seen_nodes = sparse.diags_array(np.where(weight > 0, weight, 1.0))
+    system = seen_nodes - DISCOUNT * here.T @ (sparse.diags_array(~ends * 1.0) @ ahead)
+    values = spsolve(system.tocsc(), here.T @ table.rewards.astype(float))
+    return float((tents(table.observations[table.steps == 0]) @ values).mean())
 
 
-WIDTHS = np.array([0.8, 0.8, 3.0, 3.0])  # cosine, sine, speed, torque
-RIDGE = 1e-3
-
-
-def values_at_start(
-    policy: str, rows: int, limit: int, features: int, rng: np.random.Generator
-) -> Iterator[tuple[str, float]]:
-    """Mean value at the start: Monte Carlo, fitted with timeouts bootstrapped, and with timeouts taken for terminals."""
+def values_at_start(policy: str, rows: int, limit: int, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    """Mean value where the recorded episodes began: Monte Carlo, and fitted with timeouts bootstrapped and terminal."""
     table = pendulum_set(policy, rows, limit, rng)
-    starts = pendulum_starts(2000, rng)
-    fitted = FittedValues(policy, features, rng)
-    found = fitted.weights(table, [table.terminals, table.terminals | table.timeouts])
-    at_start = fitted.acting(seen(*starts)).mean(axis=0)
-    yield "Monte Carlo", monte_carlo(policy, starts, rng)
-    yield "bootstrapped", float(at_start @ found[0])
-    yield "as terminals", float(at_start @ found[1])
+    first = table.observations[table.steps == 0].astype(float)
+    yield "Monte Carlo", monte_carlo(policy, (np.arctan2(first[:, 1], first[:, 0]), first[:, 2]), rng)
+    yield "bootstrapped", fitted_value_at_start(table, table.terminals)
+    yield "as terminals", fitted_value_at_start(table, table.terminals | table.timeouts)
     yield "reward", float(table.rewards.mean())
+
+
+def discounted_again(reward: float, limit: int) -> float:
+    """Value for ever of a reward a step if one row in `limit`, any of them, has nothing ahead."""
+    return reward / (1 - DISCOUNT * (1 - 1 / limit))

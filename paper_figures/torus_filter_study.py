@@ -1,5 +1,4 @@
-"""The filter on a torus small enough to know all laws: proposals, dynamics rewards by counting, and what planning makes
-of each model."""
+"""The filter on a torus small enough to know all laws: proposals, rewards by counting, and plans in each model."""
 
 from dataclasses import dataclass
 
@@ -118,7 +117,14 @@ class _Proposals:
 
 
 def law_of(
-    world: World, table: np.ndarray | None, pairs: np.ndarray, draws: int, seed: int, *, rule: str = "softmax", **options
+    world: World,
+    table: np.ndarray | None,
+    pairs: np.ndarray,
+    draws: int,
+    seed: int,
+    *,
+    rule: str = "softmax",
+    **options,
 ) -> np.ndarray:
     """Frequencies of the offset that the library's filter takes, `(pairs, 25)`.
 

@@ -165,7 +165,9 @@ def _described(policy: Any) -> Any:
         return "uniform actions"
     if isinstance(policy, tuple | list):
         return [_described(one) for one in policy]
-    return policy.provenance() if isinstance(policy, Behaviour) else f"{type(policy).__module__}.{type(policy).__name__}"
+    return (
+        policy.provenance() if isinstance(policy, Behaviour) else f"{type(policy).__module__}.{type(policy).__name__}"
+    )
 
 
 def _facts(table: TransitionTable) -> dict[str, Any]:

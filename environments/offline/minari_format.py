@@ -20,7 +20,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from environments.offline.minari_files import check_files
 from environments.offline.repairs import Loaded, Repairs, assemble
+from environments.offline.writing import check_writable
 from rewardlab.checks import check_choice
 from rewardlab.transition_table import TransitionTable
 
@@ -60,7 +62,8 @@ def read_minari(path: str | Path, *, repairs: Repairs | None = None) -> Loaded:
     Args:
         path: Folder of the data set, or the folder `data` in it.
         repairs: What may be repaired; None: nothing. Actions are not checked unless it says their bounds. An episode
-            with as many observations as steps lacks the last: that row is kept and counted as `unknown_next`.
+            with as many observations as steps lacks the last: that row is kept if it is terminal (`unknown_next` in
+            the report) and left out otherwise (`rows_without_next`).
 
     Raises:
         ImportError: If minari, or what it needs for this format, is missing.
@@ -70,6 +73,7 @@ def read_minari(path: str | Path, *, repairs: Repairs | None = None) -> Loaded:
     """
     data = _data_folder(path)
     metadata = _metadata(data)
+    check_files(data, metadata["data_format"], metadata["total_episodes"])
     storage = _storage(data, metadata)
     order = {"observations": storage.observation_space, "actions": storage.action_space}
     unknown = set(metadata.get(OURS, {}).get("unknown_next", ()))
@@ -141,10 +145,12 @@ def write_minari(
     Raises:
         FileExistsError: If the folder is there.
         ImportError: If minari, or what it needs for this format, is missing.
-        ValueError: If a choice is none, there is not one seed an episode, or the environment has other sizes.
+        ValueError: If a choice is none, there is not one seed an episode, the environment has other sizes, or a row
+            that is not terminal lacks its next observation.
     """
     storage_class, buffer_class, minari_version = _minari()
     check_choice("data_format", data_format, FORMATS)
+    check_writable(table, "Minari", open_ends="anywhere", unknown_next="terminal")
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} is there already")
@@ -199,24 +205,28 @@ def minari_facts(path: str | Path) -> MinariFacts:
     """
     data = _data_folder(path)
     metadata = _metadata(data)
+    check_files(data, metadata["data_format"], metadata["total_episodes"])
     storage = _storage(data, metadata)
-    seeds = tuple(facts.get("seed") for facts in storage.get_episode_metadata(range(metadata["total_episodes"])))
     scores = tuple(metadata.get(name) for name in ("ref_min_score", "ref_max_score"))
     spec = metadata.get("env_spec")
-    return MinariFacts(
-        dataset_id=str(metadata.get("dataset_id", data.parent.name)),
-        env_id=json.loads(spec).get("id") if isinstance(spec, str) else None,
-        seeds=tuple(None if seed is None else int(seed) for seed in seeds),
-        provenance=metadata.get(OURS, {}).get("provenance", {}),
-        reference_scores=None if None in scores else (float(scores[0]), float(scores[1])),
-    )
+    try:
+        seeds = [one.get("seed") for one in storage.get_episode_metadata(range(metadata["total_episodes"]))]
+        return MinariFacts(
+            dataset_id=str(metadata.get("dataset_id", data.parent.name)),
+            env_id=json.loads(spec).get("id") if isinstance(spec, str) else None,
+            seeds=tuple(None if seed is None else int(seed) for seed in seeds),
+            provenance=metadata.get(OURS, {}).get("provenance", {}),
+            reference_scores=None if None in scores else (float(scores[0]), float(scores[1])),
+        )
+    except (AttributeError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{data}: its metadata is not as minari writes it: {error!r}") from error
 
 
 def observation_order(space: gymnasium.Space) -> tuple[tuple[str, int], ...]:
     """Parts of a flattened observation (or action) in order, with how many numbers each has.
 
-    A dict's parts come in the order of its space, a tuple's by place, a box's numbers row by row. A discrete value is
-    one number.
+    A dict's parts come in alphabetical order, as a space that was stored has lost any other; a tuple's come by place, a
+    box's numbers row by row. A discrete value is one number.
 
     Raises:
         TypeError: If a part is an image, text, a sequence or anything else that is no fixed row of numbers.
@@ -229,16 +239,17 @@ def observation_order(space: gymnasium.Space) -> tuple[tuple[str, int], ...]:
 
 
 def _order(space: gymnasium.Space, name: str) -> Iterator[tuple[str, int]]:
-    parts = space.spaces.items() if isinstance(space, spaces.Dict) else None
-    if isinstance(space, spaces.Tuple):
-        parts = enumerate(space.spaces)
-    if parts is not None:
-        for key, part in parts:
-            yield from _order(part, f"{name}.{key}" if name else str(key))
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for key in _keys(space):
+            yield from _order(space[key], f"{name}.{key}" if name else str(key))
     elif isinstance(space, NUMBERS) and not (len(space.shape) > 1 and space.dtype == np.uint8):
         yield name, int(np.prod(space.shape))
     else:
         raise TypeError(f"{name or 'the space'} is {space}, which is no fixed row of numbers: it cannot be in a table")
+
+
+def _keys(space: spaces.Dict | spaces.Tuple) -> list[Any]:
+    return sorted(space.spaces) if isinstance(space, spaces.Dict) else list(range(len(space.spaces)))
 
 
 def _flat(values: Any, space: gymnasium.Space, name: str, number: int, data: Path) -> np.ndarray:
@@ -250,8 +261,7 @@ def _flat(values: Any, space: gymnasium.Space, name: str, number: int, data: Pat
 
 def _columns(values: Any, space: gymnasium.Space) -> Iterator[np.ndarray]:
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
-        for key in keys:
+        for key in _keys(space):
             yield from _columns(values[key], space[key])
         return
     size, values = int(np.prod(space.shape)), np.asarray(values)
@@ -281,7 +291,7 @@ def _episodes(storage: Any, data: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, next(episodes)
         except StopIteration:
             raise ValueError(f"{data}: it has {number} episodes, and its metadata {storage.total_episodes}") from None
-        except (KeyError, AssertionError, OSError, TypeError, ValueError, IndexError) as error:
+        except (AssertionError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(f"{data}: episode {number}: minari cannot read it: {error!r}") from error
 
 

@@ -60,7 +60,8 @@ def load_named(name: str, **options: Any) -> Loaded:
 
         return read_minari(_minari_folder(name), **options)
     raise ValueError(
-        f"no data set {name!r}; there are {', '.join(registered_names())}, and Minari's like 'mujoco/hopper/medium-v0'. "
+        f"no data set {name!r}; there are {', '.join(registered_names())}, "
+        f"and Minari's like 'mujoco/hopper/medium-v0'. "
         f"A file is named by its path: D4RL's own (hopper-medium-v2.hdf5) are loaded so."
     )
 

@@ -7,8 +7,8 @@ The sets are Minari's, in the folder of `environments.offline.cache`, with where
 | name | return | episodes end by |
 |---|---|---|
 | inverted-pendulum/random | 5 | falling |
-| inverted-pendulum/medium | about 420 | falling |
-| inverted-pendulum/medium-replay | 40 | falling |
+| inverted-pendulum/medium | about 340 | falling |
+| inverted-pendulum/medium-replay | 30 | falling |
 | inverted-pendulum/expert | 1000 | time limit |
 | inverted-pendulum/mixed | both | both |
 | hopper/random | 18 | falling |
@@ -117,9 +117,7 @@ def kept_folder(
     def make(folder: Path) -> None:
         policies = [kept_behaviour(recipe.env_id, one, seed=seed, on_step=on_step) for one in recipe.behaviours]
         policy = tuple(policies) if recipe.protocol == "mixed" else policies[0] if policies else None
-        made = make_dataset(
-            recipe.env_id, policy, recipe.protocol, rows=rows, seed=seed, mean_share=recipe.mean_share
-        )
+        made = make_dataset(recipe.env_id, policy, recipe.protocol, rows=rows, seed=seed, mean_share=recipe.mean_share)
         provenance = {"name": name, **made.provenance}
         options = {"env_id": recipe.env_id, "seeds": made.seeds, "provenance": provenance}
         write_minari(folder / "set", made.table, dataset_id=dataset_id, **options)

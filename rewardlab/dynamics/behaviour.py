@@ -105,7 +105,7 @@ def fit_behaviour_cloning(
     settings: BehaviourSettings | None = None,
     *,
     seed: int,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> GaussianPolicy:
     """The policy under which the recorded actions are most likely.
@@ -116,7 +116,7 @@ def fit_behaviour_cloning(
         table: The recording.
         settings: None: `BehaviourSettings()`.
         seed: Of initial weights and batches, at least 0.
-        device: Where to fit.
+        device: Where to fit; randomness is drawn on the CPU whatever it is.
         on_step: Called after each step with its number, from 1, and "loss", the mean negative log density in nats.
 
     Raises:
@@ -128,9 +128,9 @@ def fit_behaviour_cloning(
     """
     settings = settings or BehaviourSettings()
     check_scalar("seed", seed, low=0, whole=True)
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     sizes = table.observation_size, table.action_size
-    policy = GaussianPolicy(*sizes, hidden=settings.hidden, generator=generator)
+    policy = GaussianPolicy(*sizes, hidden=settings.hidden, generator=generator).to(device)
     observations, actions = (torch.as_tensor(x, device=device) for x in (table.observations, table.actions))
     policy.observation_scaler.fit(observations)
     policy.action_scaler.fit(actions)
@@ -138,7 +138,7 @@ def fit_behaviour_cloning(
     policy.high.copy_(actions.amax(0))
     optimiser = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate)
     for step in range(1, settings.steps + 1):
-        rows = torch.randint(len(table), (settings.batch_size,), generator=generator, device=device)
+        rows = torch.randint(len(table), (settings.batch_size,), generator=generator).to(device)
         loss = -gaussian_log_density(actions[rows], *policy(observations[rows])).mean()
         optimiser.zero_grad()
         loss.backward()

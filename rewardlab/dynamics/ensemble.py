@@ -13,6 +13,7 @@ from rewardlab.dynamics.scaling import Standardiser
 
 __all__ = ["ACTIVATIONS", "GaussianEnsemble", "soft_clamp"]
 
+ROWS_AT_ONCE = 1024  # without gradients: larger ones leave the cache
 ACTIVATIONS = {"swish": functional.silu, "tanh": torch.tanh, "relu": torch.relu}
 
 
@@ -142,7 +143,11 @@ class GaussianEnsemble(nn.Module):
         count = self.members if members is None else len(members)
         if inputs.ndim == 3 and len(inputs) != count:
             raise ValueError(f"observations has rows for {len(inputs)} members, expected {count}")
-        mean, log_variance = self.network(inputs.expand(count, *inputs.shape[-2:]), members)
+        inputs = inputs.expand(count, *inputs.shape[-2:])
+        if torch.is_grad_enabled() or inputs.shape[1] <= ROWS_AT_ONCE:
+            mean, log_variance = self.network(inputs, members)
+        else:
+            mean, log_variance = self.split(self._without_gradient(inputs, members))
         return mean, self._calibrated(log_variance)
 
     def network(
@@ -158,6 +163,24 @@ class GaussianEnsemble(nn.Module):
             values = torch.baddbmm(bias, values, weight)
             values = values if layer == last else activate(values)
         return self.split(values)
+
+    def _without_gradient(
+        self, inputs: Float[Tensor, "members b inputs"], members: Int[Tensor, " chosen"] | None
+    ) -> Float[Tensor, "members b two_outputs"]:
+        """What the last layer gives, a few rows of one member at a time: what lies between layers stays in the cache."""
+        activate = ACTIVATIONS[self.activation]
+        last = len(self.weights) - 1
+        chosen = range(self.members) if members is None else members.tolist()
+        outputs = inputs.new_empty(*inputs.shape[:2], 2 * self.output_size)
+        for place, member in enumerate(chosen):
+            for values, output in zip(
+                inputs[place].split(ROWS_AT_ONCE), outputs[place].split(ROWS_AT_ONCE), strict=True
+            ):
+                for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+                    values = torch.addmm(bias[member], values, weight[member])
+                    values = values if layer == last else activate(values)
+                output.copy_(values)
+        return outputs
 
     def predict_members(
         self,

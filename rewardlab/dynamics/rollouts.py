@@ -80,8 +80,8 @@ def rollout(
         penalty_weight: Times the model's penalty, taken off the rewards.
 
     Raises:
-        ValueError: If an argument is out of range, starts or actions are not finite, or there is a weight and the
-            model gives no penalties.
+        ValueError: If an argument is out of range, starts or actions are not finite, the generator is on another
+            device than the starts, or there is a weight and the model gives no penalties.
 
     Source: MOREC's official code (its way to drop rejected steps is never reached there).
     """
@@ -90,6 +90,8 @@ def rollout(
     check_scalar("penalty_weight", penalty_weight, low=0)
     if len(starts) == 0:
         raise ValueError("starts has no rows, expected at least one")
+    if generator.device.type != starts.device.type:
+        raise ValueError(f"generator is on {generator.device}, starts on {starts.device}; expected one device")
     _check_finite("starts", starts)
     taken = _Taken(len(starts), truncation, penalty_weight)
     rows, observations = torch.arange(len(starts), device=starts.device), starts

@@ -168,6 +168,18 @@ def test_only_the_elites_are_evaluated_and_for_one_only_its_member(monkeypatch):
     assert len(seen) == 1 and torch.equal(seen[0], made.elite_indices)
 
 
+@pytest.mark.parametrize("penalty", [None, "aleatoric"])
+def test_many_rows_are_as_one_batch(penalty):
+    (observations, actions), z = batch(rows=1100), noise(10, rows=1100)
+    made = EnsembleCandidates(ensemble(), penalty=penalty, clip=None).candidates(observations, actions, z)
+    mean, log_variance = ensemble()(observations, actions)
+    elite = torch.tensor([6, 0, 3, 2, 5]).repeat_interleave(2)
+    expected = mean[elite] + z.movedim(1, 0) * torch.exp(log_variance[elite] / 2)
+    np.testing.assert_allclose(made.rewards, expected[..., -1].T, atol=1e-12)
+    if penalty:
+        np.testing.assert_allclose(made.penalties, torch.exp(log_variance / 2).norm(dim=-1).amax(0), atol=1e-12)
+
+
 def test_bad_arguments_are_named(without_type_checks):
     with pytest.raises(ValueError, match="mode is 'mean', expected one of 'sampled', 'means_and_samples'"):
         EnsembleCandidates(ensemble(), mode="mean")

@@ -171,3 +171,19 @@ def test_shapes_that_do_not_fit():
 def test_settings_that_make_no_ensemble(change, message):
     with pytest.raises(ValueError, match=message):
         made(**change)
+
+
+def test_many_rows_without_gradient_are_the_same_as_with(monkeypatch):
+    monkeypatch.setattr("rewardlab.dynamics.ensemble.ROWS_AT_ONCE", 4)
+    generator = torch.Generator().manual_seed(0)
+    ensemble = GaussianEnsemble(3, 2, members=4, elites=2, hidden=(8, 8), generator=generator).double()
+    each = torch.randn(4, 11, 3, generator=generator, dtype=torch.float64)
+    actions = torch.randn(4, 11, 2, generator=generator, dtype=torch.float64)
+    for members in (None, torch.tensor([3, 1])):
+        for rows in (each[0], each if members is None else each[:2]):
+            given = actions[0] if rows.ndim == 2 else actions[: len(rows)]
+            expected = ensemble(rows, given, members)
+            with torch.no_grad():
+                found = ensemble(rows, given, members)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other.detach(), rtol=1e-12, atol=1e-12)

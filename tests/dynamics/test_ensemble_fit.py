@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -271,17 +272,20 @@ def test_settings_out_of_range(change, message):
 
 @pytest.mark.slow
 def test_real_data_of_a_linear_law_are_learned_to_a_hundredth():
-    """One-step error of the elites' mean on real data, in units of the changes' standard deviation: 0.011 to 0.013."""
+    """One-step error of the elites' mean in units of the changes' standard deviation, 2,000 rows: about 0.012.
+
+    A rate of learning that never falls leaves single seeds between 0.008 and 0.019. A pipeline with a fault (a reset
+    state as next observation, say) is above 0.05.
+    """
     recorded = read_neorl2(data.path("neorl2/DMSD-high-100000-train.npz")).table
-    table = recorded.episodes(range(20))
-    others = recorded.episodes(range(20, 220))
-    scale = (table.next_observations - table.observations)[:, :4].std(axis=0)
+    table, others = (positions_and_velocities(recorded.episodes(part)) for part in (range(20), range(20, 220)))
+    scale = (table.next_observations - table.observations).std(axis=0)
 
     def error(ensemble, rows):
         observations, actions = torch.from_numpy(rows["observations"]), torch.from_numpy(rows["actions"])
         mean = ensemble(observations, actions, ensemble.elite_indices)[0].mean(dim=0).numpy()
         change = rows["next_observations"] - rows["observations"]
-        return float(np.sqrt(np.mean(((mean[:, :4] - change[:, :4]) / scale) ** 2)))
+        return float(np.sqrt(np.mean(((mean[:, :4] - change) / scale) ** 2)))
 
     held_out, new = [], []
     for seed in range(2):
@@ -289,4 +293,10 @@ def test_real_data_of_a_linear_law_are_learned_to_a_hundredth():
         held_out.append(error(ensemble, table.rows(report.holdout_rows)))
         new.append(error(ensemble, others.rows(slice(None))))
     assert np.mean(held_out) <= 0.015
-    assert np.mean(new) <= 0.02  # a published run refutes itself above 0.05
+    assert np.mean(new) <= 0.02
+
+
+def positions_and_velocities(table):
+    """Without the target, which jumps once an episode as nothing in the observation says."""
+    observations, following = (array[:, :4].copy() for array in (table.observations, table.next_observations))
+    return replace(table, observations=observations, next_observations=following)

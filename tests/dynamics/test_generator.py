@@ -157,7 +157,9 @@ def test_one_update_raises_the_mean_reward(kind):
 def test_value_knows_how_much_of_a_rollout_is_over():
     """Rewards of 1 at each step: the value of step t of 3 is the sum of what is left."""
     model, policy = parts()
-    settings = replace(KINDS["ppo"], discount=1.0, proximal=ProximalSettings(epochs=200, trace=1.0))
+    settings = replace(
+        KINDS["ppo"], discount=1.0, proximal=ProximalSettings(epochs=200, trace=1.0, value_learning_rate=1e-2)
+    )
     update = make_update(model, settings, seeded(0))
     with torch.no_grad():
         made = roll_out_generator(model, policy, torch.zeros(64, 1), length=3, generator=seeded(1))
@@ -195,6 +197,53 @@ def test_updates_go_on_from_a_saved_state(kind):
     some(resumed, other, policy, 2, again)
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def moments(settings, judge=None):
+    """First moments of Adam after one update of the reparameterised kind: 0.1 of the gradient that it saw."""
+    model, policy = parts(dtype=torch.float64)
+    update = make_update(model, settings, seeded(0))
+    starts = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        made = roll_out_generator(model, policy, starts, length=settings.rollout_length, generator=seeded(1))
+    update.step(model, policy, judge or Judge(0.3), starts, made)
+    states = [update.optimiser.state[parameter] for parameter in model.parameters()]
+    return torch.cat([state["exp_avg"].flatten() for state in states])
+
+
+def test_discount_weighs_later_steps():
+    """The gradient of the discounted mean is linear in powers of the discount, and at 0 that of the first step."""
+    free = replace(QUICK, gradient_clip=1e9)
+    at = {discount: moments(replace(free, discount=discount)) for discount in (0.0, 0.5, 1.0)}
+    half_squared = moments(replace(free, discount=0.25))
+    # g(x) = a + b x + c x^2 through three points gives the fourth
+    a = at[0.0]
+    c = 2 * at[1.0] - 4 * at[0.5] + 2 * a
+    b = at[1.0] - a - c
+    torch.testing.assert_close(half_squared, a + 0.25 * b + 0.0625 * c)
+    torch.testing.assert_close(3 * a, moments(replace(free, discount=0.3, rollout_length=1)))
+    assert (b.abs() > 1e-9).any() and (c.abs() > 1e-9).any()
+
+
+def test_gradient_is_clipped_to_its_norm():
+    loose, tight = (moments(replace(QUICK, gradient_clip=clip)) for clip in (1e9, 1e-3))
+    assert float(loose.norm()) > 1e-3
+    assert float(tight.norm()) == pytest.approx(1e-4, rel=1e-3)
+    torch.testing.assert_close(tight / tight.norm(), loose / loose.norm())
+
+
+def test_entropy_weight_widens_the_model():
+    def deviation(weight):
+        model, policy = parts()
+        proximal = ProximalSettings(epochs=20, entropy_weight=weight)
+        update = make_update(model, replace(KINDS["ppo"], proximal=proximal), seeded(0))
+        with torch.no_grad():
+            made = roll_out_generator(model, policy, torch.zeros(64, 1), length=2, generator=seeded(1))
+        update.step(model, policy, Judge(0.3), torch.zeros(1, 1), made)
+        with torch.no_grad():
+            return float(model(torch.zeros(1, 1), torch.zeros(1, 1))[1])
+
+    assert deviation(1.0) > 1.1 * deviation(0.0)
 
 
 def _written(state):

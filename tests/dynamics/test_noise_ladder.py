@@ -131,14 +131,14 @@ def test_rows_without_a_next_observation_are_left_out_and_counted():
 
 
 def test_the_ends_are_mean_logits_and_a_rescale_can_be_asked_for():
-    ladder = NoiseLadder(table_of(400), replace(SMALL, iterations=30, learning_rate=1e-2), seed=0)
+    ladder = NoiseLadder(table_of(400), replace(SMALL, iterations=30, halvings=0, learning_rate=1e-2), seed=0)
     for _ in range(30):
         ladder.step()
     plain, official = ladder.reward(), ladder.reward(rescale="official", unordered="drop")
     assert (plain.rescale, official.rescale) == ("none", "official")
-    assert bool((official.high > official.low).all())
+    assert official.snapshots == 3 and bool((plain.high > plain.low).all())
     logits = plain.logits(*rows_of(table_of(400)))
-    assert torch.allclose(logits.mean(dim=1), plain.high, atol=0.1)
+    assert torch.allclose(logits.mean(dim=1), plain.high, atol=0.2)
 
 
 @pytest.mark.parametrize(

