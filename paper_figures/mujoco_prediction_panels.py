@@ -25,15 +25,15 @@ UNIT = "error (standard deviations of a step's change)"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """For each recording: errors one step ahead, open loop, and the coverage of predicted intervals."""
-    figure = Figure(figsize=(13, 7.6), layout="constrained")
+    """For each test set: errors one step ahead, open loop, and the coverage of predicted intervals."""
+    figure = Figure(figsize=(13, 10.5), layout="constrained")
     for row, task in zip(figure.subplots(len(TASKS), 3, width_ratios=(1.15, 1.3, 1)), TASKS, strict=True):
         of_task = frame[frame.task == task]
         _one_step(row[0], of_task, task)
         _open_loop(row[1], of_task)
         _coverage(row[2], of_task)
     seeds = frame.seed.nunique()
-    figure.suptitle(f"Held-out episodes of two real recordings; 95% intervals over {seeds} seeds")
+    figure.suptitle(f"Two real recordings, test episodes not trained on; 95% intervals over {seeds} seeds")
     return figure
 
 

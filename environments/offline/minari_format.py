@@ -205,7 +205,6 @@ def minari_facts(path: str | Path) -> MinariFacts:
     """
     data = _data_folder(path)
     metadata = _metadata(data)
-    check_files(data, metadata["data_format"], metadata["total_episodes"])
     storage = _storage(data, metadata)
     scores = tuple(metadata.get(name) for name in ("ref_min_score", "ref_max_score"))
     spec = metadata.get("env_spec")

@@ -4,7 +4,7 @@ Those of the MuJoCo runners are so only where the observation holds the position
 NeoRL and NeoRL-2 or with `exclude_current_positions_from_observation=False`; without it a model has to learn them.
 Batched, for NumPy arrays and torch tensors, in the type of what comes in.
 
-Source: gymnasium 1.4; NeoRL-2 (reward functions of SafetyHalfCheetah and RandomFrictionHopper).
+Source: gymnasium 1.4; NeoRL-2's reward functions, held against its published files.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from environments.offline.terminations import (
     SPEED_LIMIT,
     hopper_with_position,
     inverted_pendulum,
+    rocket_recovery,
     walker2d_with_position,
 )
 from rewardlab.arrays import Array, array_namespace
@@ -85,13 +86,38 @@ def dmsd(observations: Array, actions: Array, next_observations: Array) -> Float
     return dmsd_reward(next_observations)
 
 
+def pipeline(observations: Array, actions: Array, next_observations: Array) -> Float[Array, "*batch"]:
+    """`((200 - |flow - target|) / 100)^2 - 3`, flow and target being columns 0 and 1 of the next observation."""
+    xp = array_namespace(check_array("next_observations", next_observations))
+    missed = xp.abs(next_observations[..., 0] - next_observations[..., 1])
+    return ((200.0 - missed) * 0.01) ** 2 - 3.0
+
+
+def rocket_recovery_reward(observations: Array, actions: Array, next_observations: Array) -> Float[Array, "*batch"]:
+    """How much nearer to upright rest on the pad, less fuel; on the ground instead 100 for a soft landing, or -100.
+
+    Soft is an angle below 0.3 and a velocity below 0.5 sideways and 2 downwards.
+    """
+    xp = array_namespace(check_array("actions", actions))
+    main = xp.where(actions[..., 0] > 0, 0.5 + 0.5 * xp.clip(actions[..., 0], 0.0, 1.0), xp.zeros_like(actions[..., 0]))
+    side = xp.abs(actions[..., 1])
+    side = xp.where(side > 0.5, xp.clip(side, 0.5, 1.0), xp.zeros_like(side))
+    gained = _far_from_rest(observations) - _far_from_rest(next_observations) - 0.3 * main - 0.03 * side
+    tilt, drift, fall = (xp.abs(next_observations[..., column]) for column in (4, 2, 3))
+    best = xp.full_like(gained, 100.0)
+    landed = xp.where((tilt < 0.3) & (drift < 0.5) & (fall < 2.0), best, -best)
+    return xp.where(rocket_recovery(observations, actions, next_observations), landed, gained)
+
+
 TASK_REWARDS: MappingProxyType[str, TaskReward] = MappingProxyType(
     {
         "neorl/halfcheetah": half_cheetah,
         "neorl/hopper": hopper_v3,
         "neorl/walker2d": hopper_v3,
         "neorl2/DMSD": dmsd,
+        "neorl2/Pipeline": pipeline,
         "neorl2/RandomFrictionHopper": random_friction_hopper,
+        "neorl2/RocketRecovery": rocket_recovery_reward,
         "neorl2/SafetyHalfCheetah": safety_half_cheetah,
         "hopper-v5-with-position": hopper_v5,
         "walker2d-v5-with-position": walker2d_v5,
@@ -122,6 +148,12 @@ def task_reward(task: str) -> TaskReward:
 def _velocity(observations: Array, next_observations: Array, seconds: float) -> Array:
     before, after = check_array("observations", observations), check_array("next_observations", next_observations)
     return (after[..., 0] - before[..., 0]) / seconds
+
+
+def _far_from_rest(observations: Array) -> Array:
+    xp = array_namespace(check_array("observations", observations))
+    place, motion = (xp.sum(observations[..., a : a + 2] ** 2, axis=-1) ** 0.5 for a in (0, 2))
+    return 100.0 * (place + motion + xp.abs(observations[..., 4]))
 
 
 def _squared(actions: Array) -> Array:

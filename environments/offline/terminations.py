@@ -1,7 +1,7 @@
 """When the tasks end, as functions of what a model predicts: batched, for NumPy arrays and torch tensors.
 
 Each takes `(observations, actions, next_observations)`, of shapes `(..., d)`, `(..., m)`, `(..., d)`, and returns
-booleans `(...)`. All inequalities are strict as in the environments: a hopper at a height of exactly 0.7 has fallen.
+booleans `(...)`. Bounds belong where the environments have them: a hopper at a height of exactly 0.7 has fallen.
 An observation that holds NaN or infinity always ends the episode, also in tasks that never end.
 
 A widespread version for the hopper takes the absolute value of a comparison instead of the state's (a misplaced
@@ -100,6 +100,22 @@ def safety_half_cheetah(
     return ~((speed <= SPEED_LIMIT) & _finite(after))
 
 
+def rocket_recovery(
+    observations: Float[Array, "*batch 7"], actions: Float[Array, "*batch 2"], next_observations: Array
+) -> Bool[Array, "*batch"]:
+    """Done where the rocket is on the ground, however it came there: height `|o[1]| <= 0.05`."""
+    xp, after = _checked(next_observations, 7)
+    return ~((xp.abs(after[..., 1]) > 0.05) & _finite(after))
+
+
+def simglucose(
+    observations: Float[Array, "*batch 31"], actions: Float[Array, "*batch 1"], next_observations: Array
+) -> Bool[Array, "*batch"]:
+    """Done where the blood glucose `o[0]` is below 40 or above 600 mg/dl."""
+    _, after = _checked(next_observations, 31)
+    return ~((after[..., 0] >= 40.0) & (after[..., 0] <= 600.0) & _finite(after))
+
+
 TERMINATIONS: MappingProxyType[str, Termination] = MappingProxyType(
     {
         "hopper": hopper,
@@ -115,9 +131,11 @@ TERMINATIONS: MappingProxyType[str, Termination] = MappingProxyType(
         "neorl2/DMSD": never,
         "neorl2/Fusion": never,
         "neorl2/Pipeline": never,
+        "neorl2/RocketRecovery": rocket_recovery,
+        "neorl2/Simglucose": simglucose,
     }
 )
-"""Every function by the name of its task; those that NeoRL-2 has beyond these end by what is not in an observation."""
+"""Every function by the name of its task."""
 
 _GYMNASIUM = {
     "Hopper": "hopper",

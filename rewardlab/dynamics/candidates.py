@@ -12,8 +12,6 @@ from rewardlab.dynamics.penalties import mopo_penalty
 
 __all__ = ["CandidateModel", "Candidates", "EnsembleCandidates", "Prediction"]
 
-CHUNK_ROWS = 512
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -145,9 +143,9 @@ class EnsembleCandidates:
         """All N candidates; the noise of those that are means is not used."""
         elites, penalties = self.ensemble.elite_indices, None
         if self.penalty is None:
-            mean, log_variance = self._predicted(observations, actions, elites)
+            mean, log_variance = self.ensemble(observations, actions, elites)
         else:
-            means, log_variances = self._predicted(observations, actions)
+            means, log_variances = self.ensemble(observations, actions)
             penalties = mopo_penalty(means, log_variances, self.penalty)
             mean, log_variance = means[elites], log_variances[elites]
         elite = self._elite(torch.arange(self.candidate_count, device=noise.device))
@@ -171,7 +169,7 @@ class EnsembleCandidates:
         if self.penalty is None:
             mean, log_variance = self.ensemble.predict_members(observations, actions, member)
         else:
-            means, log_variances = self._predicted(observations, actions)
+            means, log_variances = self.ensemble(observations, actions)
             penalties = mopo_penalty(means, log_variances, self.penalty)
             rows = torch.arange(len(member), device=member.device)
             mean, log_variance = means[member, rows], log_variances[member, rows]
@@ -180,15 +178,6 @@ class EnsembleCandidates:
             deviation = deviation * (index >= self._means)[:, None]
         next_observations, rewards = self._finish(observations, mean + noise * deviation)
         return Prediction(next_observations, rewards, penalties)
-
-    def _predicted(
-        self, observations: torch.Tensor, actions: torch.Tensor, members: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the members predict; on a CPU some rows at a time, so that what a layer gives stays in the cache."""
-        rows = CHUNK_ROWS if observations.device.type == "cpu" else max(1, len(observations))
-        parts = zip(observations.split(rows), actions.split(rows), strict=True)
-        means, log_variances = zip(*(self.ensemble(*part, members) for part in parts), strict=True)
-        return torch.cat(means, dim=1), torch.cat(log_variances, dim=1)
 
     def _elite(self, index: torch.Tensor) -> torch.Tensor:
         if not self._means:

@@ -21,7 +21,7 @@ class DynamicsReward(nn.Module):
     Nothing in it is trained further; gradients flow to the inputs only. Rows are taken in chunks, and on a CPU one
     snapshot after the other, so that the activations stay in the cache and memory grows with K by the logits alone:
     with 40 snapshots of the default sizes, 10 candidates of 2,000 rows take 8 MB beside the 22 MB of the weights. The
-    time is that of the matrix products, within 5 %: nothing else is left to save exactly, as a ReLU stands between any
+    time is that of the matrix products, within 10 %: nothing else is left to save exactly, as a ReLU stands between any
     two layers.
 
     Args:

@@ -1,5 +1,7 @@
 """Behaviour cloning against a controller that is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,17 @@ def test_rows_without_next_observation_teach_too():
     policy = fit_behaviour_cloning(table, BehaviourSettings(hidden=(4,), steps=1), seed=0)
     np.testing.assert_allclose(policy.observation_scaler.mean, table.observations.mean(0), rtol=1e-5)
     np.testing.assert_array_equal(policy.high, table.actions.max(0))
+
+
+def test_fit_does_not_depend_on_the_unit_of_the_actions():
+    table, short = recording(100), BehaviourSettings(hidden=(8,), steps=20)
+    observations = torch.as_tensor(table.observations)
+    one, other = (
+        fit_behaviour_cloning(replace(table, actions=table.actions * unit), short, seed=0)(observations)
+        for unit in (np.float32(1), np.float32(128))
+    )
+    for here, there in zip(one, other, strict=True):
+        torch.testing.assert_close(there, 128 * here, rtol=1e-4, atol=1e-4)
 
 
 def test_works_in_float64_and_lets_gradients_through():

@@ -74,7 +74,7 @@ class Size:
 
 SMOKE = FittedSettings(hidden=(16, 16), epochs=2, iterations=4, snapshots=2)
 SIZES = {
-    "smoke": Size(("random pendulum",), 1, 20, 10, 10, 5, 16, 2, 2, 5, 20, SMOKE),
+    "smoke": Size(("random pendulum",), 2, 20, 10, 10, 5, 16, 2, 2, 5, 20, SMOKE),
     "small": Size(("InvertedPendulum", "Hopper"), 3, 3000),
     "gpu": Size(("InvertedPendulum", "Hopper"), 5, 50_000, rollout_every=1000, rollout_batch=2000, batch_size=256),
 }

@@ -44,6 +44,20 @@ def test_options_reach_the_reader(tmp_path):
     assert load(tmp_path / "a.npz", repairs=Repairs(time_limit=3)).report.timed_out == 1
 
 
+def test_a_registered_name():
+    loaded = load("neorl2/SafetyHalfCheetah-val")
+    assert len(loaded.table) == 2000 and loaded.report.source.endswith("SafetyHalfCheetah-high-20000-val.npz")
+
+
+def test_a_folder_is_minaris(tmp_path):
+    pytest.importorskip("minari")
+    from environments.offline.minari_format import write_minari
+
+    write_minari(tmp_path / "set", TABLE)
+    assert format_of(tmp_path / "set") == "minari"
+    assert_same(load(tmp_path / "set").table, TABLE)
+
+
 def test_what_cannot_be_told(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.npz: no such file"):
         load(str(tmp_path / "absent.npz"))

@@ -15,6 +15,8 @@ FILES = {
     "SafetyHalfCheetah-high-20000-val": 1.6e-4,
     "RandomFrictionHopper-high-20000-val": 1.5e-5,
     "DMSD-high-20000-val": 1e-5,
+    "RocketRecovery-high-20000-val": 2e-4,  # differences of numbers of a few hundred, in float32
+    "Pipeline-high-20000-val": 1e-5,
 }
 
 
@@ -28,8 +30,11 @@ def test_published_files(name, tolerance):
     reward = task_reward(f"neorl2/{name.split('-')[0]}")
     found = reward(table.observations, table.actions, table.next_observations)
     assert np.abs(found - table.rewards).max() < tolerance
-    shifted = reward(table.next_observations, table.actions, table.next_observations)
-    assert np.abs(shifted - table.rewards).max() > 100 * tolerance or name.startswith("DMSD")
+    other = reward(table.next_observations, table.actions, table.observations)
+    assert np.abs(other - table.rewards).max() > 100 * tolerance
+    tensors = reward(*map(torch.from_numpy, (table.observations, table.actions, table.next_observations)))
+    np.testing.assert_allclose(tensors, found, atol=tolerance)
+    assert found.dtype == np.float32
 
 
 def test_no_published_half_cheetah_speeds():
@@ -41,10 +46,12 @@ def test_no_published_half_cheetah_speeds():
     assert 3.2 < speed.max() < 3.2096
 
 
-def test_published_hoppers_all_fall():
-    table = table_of("RandomFrictionHopper-high-20000-val")
-    ends = TERMINATIONS["neorl2/RandomFrictionHopper"](table.observations, table.actions, table.next_observations)
+@pytest.mark.parametrize("task", ["RandomFrictionHopper", "RocketRecovery", "Pipeline", "DMSD"])
+def test_published_episodes_end_as_the_functions_say(task):
+    table = table_of(f"{task}-high-20000-val")
+    ends = TERMINATIONS[f"neorl2/{task}"](table.observations, table.actions, table.next_observations)
     np.testing.assert_array_equal(ends, table.terminals)
+    assert table.terminals.any() == (task in ("RandomFrictionHopper", "RocketRecovery"))
 
 
 @pytest.mark.parametrize(

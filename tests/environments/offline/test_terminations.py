@@ -23,9 +23,12 @@ SIZES = {
     "neorl2/DMSD": 6,
     "neorl2/Fusion": 15,
     "neorl2/Pipeline": 52,
+    "neorl2/RocketRecovery": 7,
+    "neorl2/Simglucose": 31,
 }
 STANDING = {"hopper": {0: 1.25}, "walker2d": {0: 1.25}, "neorl/hopper": {1: 1.25}, "neorl/walker2d": {1: 1.25}}
 STANDING["neorl2/RandomFrictionHopper"] = STANDING["neorl/hopper"]
+STANDING |= {"neorl2/RocketRecovery": {1: 10.0}, "neorl2/Simglucose": {0: 120.0}}
 
 
 def healthy(task, dtype=np.float64):
@@ -122,6 +125,16 @@ def test_safety_half_cheetah_ends_by_speed():
     assert not ends("neorl2/SafetyHalfCheetah", o0=3.2095 * 0.05)
     assert ends("neorl2/SafetyHalfCheetah", o0=3.2097 * 0.05)
     assert not ends("neorl2/SafetyHalfCheetah", o0=-1.0)
+
+
+def test_landed_and_out_of_range():
+    assert ends("neorl2/RocketRecovery", o1=0.05)
+    assert ends("neorl2/RocketRecovery", o1=-0.05)
+    assert not ends("neorl2/RocketRecovery", o1=-0.0501)
+    assert not ends("neorl2/Simglucose", o0=40.0)
+    assert not ends("neorl2/Simglucose", o0=600.0)
+    assert ends("neorl2/Simglucose", o0=39.9)
+    assert ends("neorl2/Simglucose", o0=600.1)
 
 
 @given(st.data())
