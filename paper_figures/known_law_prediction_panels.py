@@ -74,8 +74,9 @@ def draw_one_step(panel, frame: pd.DataFrame, record: str = MASSES) -> None:
             )
     panel.set_xticks(range(len(PLACES)), PLACES)
     panel.set(yscale="log", ylabel=ERROR)
-    _plain_ticks(panel, (0.02, 0.05, 0.1, 0.2) if record == MASSES else (0.02, 0.05, 0.1, 0.2, 0.5))
+    _plain_ticks(panel, (0.01, 0.02, 0.05, 0.1, 0.2))
     if record == MASSES:
+        panel.set_ylim(top=4 * panel.get_ylim()[1])  # room for the legend
         panel.plot([], [], color=ORANGE, linewidth=9, alpha=0.45, label="separate code, earlier (3 seeds)")
         panel.set_title("One step, positions and velocities recorded")
         panel.legend(loc="upper left", fontsize=8)
@@ -95,7 +96,7 @@ def draw_judgement(panel, frame: pd.DataFrame) -> None:
     panel.set(xscale="log", xlabel=f"{ERROR} of a candidate", ylabel="dynamics reward of the candidate (nats)")
     panel.set_title("What the dynamics reward says of candidates")
     panel.plot([], [], " ", label=f"(in data, earlier: {EARLIER_CORRELATION})")
-    panel.legend(loc="lower left", fontsize=8)
+    panel.legend(loc="upper right", fontsize=8)
 
 
 def draw_open_loop(panel, frame: pd.DataFrame) -> None:
@@ -124,7 +125,7 @@ def draw_amounts(panel, frame: pd.DataFrame, good: float, bad: float) -> None:
             panel.errorbar(place + shift, centre, error, color=colour, marker="D", capsize=3, linestyle="", label=label)
     for bound, words in ((good, "supports the pipeline, in data"), (bad, "refutes it")):
         panel.axhline(bound, color=GREY, linestyle="--", linewidth=1)
-        panel.text(2.45, bound * 1.03, f"{words} ({bound:.3f})", color=GREY, fontsize=8, ha="right", va="bottom")
+        panel.text(1.4, bound * 1.03, f"{words} ({bound:.3f})", color=GREY, fontsize=8, ha="center", va="bottom")
     panel.set_xticks(range(len(PLACES)), PLACES)
     panel.set(yscale="log", ylabel=ERROR)
     _plain_ticks(panel, (0.005, 0.01, 0.02, 0.05, 0.1))
@@ -145,7 +146,7 @@ def draw_ratios(panel, frame: pd.DataFrame, most: float, refuting: float) -> Non
     panel.set_yticks(range(len(bars)), names, fontsize=8)
     for bound, words in ((most, "supports"), (refuting, "refutes")):
         panel.axvline(bound, color=GREY, linestyle="--", linewidth=1)
-        panel.text(bound, -0.75, words, color=GREY, fontsize=8, ha="center", va="bottom")
+        panel.text(bound - 0.01, -0.6, words, color=GREY, fontsize=8, ha="right", va="center")
     panel.set(xlabel="error of the argmax over that of a random sample", ylim=(len(bars) - 0.5, -0.9), xlim=(0, None))
     panel.set_title("What the filter takes off")
 

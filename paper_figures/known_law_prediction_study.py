@@ -37,6 +37,7 @@ class Size:
     seeds: int
     rows: int  # of training
     more_rows: int
+    more_epochs: int | None  # on those; None: until nothing improves
     test_rows: int
     starts: int  # of open-loop predictions
     horizon: int
@@ -45,11 +46,12 @@ class Size:
 
 
 def size_of(scale: Scale) -> Size:
-    """Seconds, about a minute and a half of one core, or more seeds."""
+    """Seconds, about a minute and a half of one busy core, or more seeds and longer fits."""
     small = Size(
         seeds=3,
         rows=2000,
         more_rows=10_000,
+        more_epochs=80,
         test_rows=2000,
         starts=100,
         horizon=50,
@@ -61,12 +63,13 @@ def size_of(scale: Scale) -> Size:
         seeds=2,
         rows=300,
         more_rows=900,
+        more_epochs=10,
         test_rows=100,
         starts=5,
         ensemble=EnsembleSettings(hidden=(16, 16), max_epochs=10),
         ladder=NoiseLadderSettings(iterations=20, steps=5, snapshots=4, hidden=(16, 16)),
     )
-    return scale.pick(smoke=smoke, small=small, paper=replace(small, seeds=10))
+    return scale.pick(smoke=smoke, small=small, paper=replace(small, seeds=10, more_epochs=None))
 
 
 def run_all(scale: Scale, rng: int) -> pd.DataFrame:
@@ -112,7 +115,8 @@ def _one_seed(size: Size, sequence: np.random.SeedSequence) -> pd.DataFrame:
         tables.append(one_step(ensemble, judge, tests, scale, state).assign(record=record, rows=size.rows))
         if record == MASSES:
             tables.append(open_loop(ensemble, judge, test, scale, size, state).assign(record=record))
-    ensemble, _ = fit_ensemble(rows_as_table(train, chosen, COLUMNS[MASSES]), size.ensemble, seed=state)
+    settings = replace(size.ensemble, max_epochs=size.more_epochs)
+    ensemble, _ = fit_ensemble(rows_as_table(train, chosen, COLUMNS[MASSES]), settings, seed=state)
     more = one_step(ensemble, None, tests, scale, state).assign(record=MASSES, rows=size.more_rows)
     return pd.concat([*tables, more], ignore_index=True)
 

@@ -7,7 +7,18 @@ from matplotlib.figure import Figure
 from paper_figures.figure import Claim, Scale, Verdict
 from paper_figures.intervals import for_verdict, mean_interval
 from paper_figures.mujoco_prediction_panels import draw
-from paper_figures.mujoco_prediction_study import ARGMAX, CHOOSERS, MEAN, ORACLE, SAMPLE, TASKS, run_all
+from paper_figures.mujoco_prediction_study import (
+    ARGMAX,
+    CHEETAH,
+    CHOOSERS,
+    HOPPER,
+    MEAN,
+    NEW,
+    ORACLE,
+    SAMPLE,
+    TASKS,
+    run_all,
+)
 
 TITLE = "Predicting real MuJoCo recordings: samples, filtered samples, and the plain mean"
 EXTRA = ("torch", "safetensors")
@@ -19,10 +30,15 @@ BETTER = 0.9  # a ratio of errors below which a choice counts as better
 HALF = 0.5
 MISSED = 0.05
 _ENOUGH = f"undecided with fewer than {SEEDS} seeds"
-_LIMITS = (
-    "Two recordings of 18,000 and 20,000 steps; the third test set is the cheetah's validation file, far from what was "
-    "trained on. The dynamics reward is of the noise ladder, our own substitute for the paper's adversarial training, "
-    "whose code was not released."
+SAME_KIND = (CHEETAH, HOPPER)
+_LADDER = (
+    "The dynamics reward is of the noise ladder, our own substitute for the paper's adversarial training, whose code "
+    "was not released."
+)
+_TWO = "Two recordings of about 20,000 steps, tested on episodes of the same kind. " + _LADDER
+_NEW = (
+    "Two episodes of the validation file, with pitches up to 4 rad against 0.9 in the training file. That was found "
+    "only when the first errors were in; the test sets were told apart then, the thresholds left as they were. "
 )
 
 CLAIMS = (
@@ -30,42 +46,54 @@ CLAIMS = (
         id="filter-beats-sample",
         paper=PAPER,
         title="The transition that the dynamics reward likes best is nearer to the truth than a random sample",
-        says="On held-out steps, the argmax of 10 candidates has a smaller error than a random one of them.",
-        threshold=f"ratio of errors below {BETTER:g} on all three test sets, with 95% intervals over seeds below 1 "
-        f"(refuted if the ratio is {BETTER:g} or above on one of them; {_ENOUGH})",
+        says="On held-out episodes of the same kind, the argmax of 10 candidates has a smaller error one step ahead "
+        "than a random one of them.",
+        threshold=f"ratio of errors below {BETTER:g} in both recordings, with 95% intervals over seeds below 1 "
+        f"(refuted if the ratio is {BETTER:g} or above in one of them; {_ENOUGH})",
         published="none for prediction errors; returns are 4.6% and 25.9% higher than the previous best",
-        limits=_LIMITS,
-    ),
-    Claim(
-        id="mean-beats-filter",
-        paper=PAPER,
-        title="The plain mean of the elites is nearer to the truth than what the filter picks",
-        says="On held-out steps, the elites' mean, without sampling or dynamics reward, has a smaller error than the "
-        "argmax of 10 samples.",
-        threshold="ratio of errors, mean over argmax, below 1 with its 95% interval on all three test sets (refuted if "
-        f"the ratio is 1 or above on one of them, undecided in between; {_ENOUGH})",
-        published="none; the paper compares with samples",
-        limits=_LIMITS + " A planner may need the spread that the mean has not.",
-    ),
-    Claim(
-        id="half-of-the-gap",
-        paper=PAPER,
-        title="The filter closes at least half of the gap between a random candidate and the best one",
-        says="On held-out steps, (random - argmax) / (random - best of 10) is at least one half.",
-        threshold=f"share of at least {HALF:g} on all three test sets (refuted if below on one of them; {_ENOUGH})",
-        published="none",
-        limits=_LIMITS,
+        limits=_TWO,
     ),
     Claim(
         id="filter-helps-open-loop",
         paper=PAPER,
         title="The advantage over samples lasts when predictions are fed back",
-        says=f"After {STEPS} steps under the recorded actions, each prediction the start of the next, the argmax has a "
-        "smaller error than a random sample.",
-        threshold=f"ratio of errors below {BETTER:g} on all three test sets, with 95% intervals over seeds below 1 "
-        f"(refuted if the ratio is {BETTER:g} or above on one of them; {_ENOUGH})",
+        says=f"On the same episodes, after {STEPS} steps under the recorded actions, each prediction the start of the "
+        "next, the argmax has a smaller error than a random sample.",
+        threshold=f"ratio of errors below {BETTER:g} in both recordings, with 95% intervals over seeds below 1 "
+        f"(refuted if the ratio is {BETTER:g} or above in one of them; {_ENOUGH})",
         published="none for prediction errors",
-        limits=_LIMITS,
+        limits=_TWO,
+    ),
+    Claim(
+        id="filter-generalises",
+        paper=PAPER,
+        title="The advantage carries over to episodes of another kind",
+        says="On the cheetah's validation file, where it turns over, the argmax has a smaller error than a random "
+        f"sample one step and {STEPS} steps ahead.",
+        threshold=f"ratio of errors below {BETTER:g} for both, with 95% intervals over seeds below 1 (refuted if one "
+        f"of the ratios is {BETTER:g} or above; {_ENOUGH})",
+        published="none for prediction errors; dynamics rewards are said to generalise strongly",
+        limits=_NEW + _LADDER,
+    ),
+    Claim(
+        id="mean-beats-filter",
+        paper=PAPER,
+        title="One step ahead, the plain mean of the elites is nearer to the truth than what the filter picks",
+        says="On all test sets, the elites' mean, without sampling or dynamics reward, has a smaller error than the "
+        "argmax of 10 samples.",
+        threshold="ratio of errors, mean over argmax, below 1 with its 95% interval on all three test sets (refuted if "
+        f"the ratio is 1 or above on one of them, undecided in between; {_ENOUGH})",
+        published="none; the paper compares with samples",
+        limits=_TWO + " A planner may need the spread that the mean has not.",
+    ),
+    Claim(
+        id="half-of-the-gap",
+        paper=PAPER,
+        title="The filter closes at least half of the gap between a random candidate and the best one",
+        says="On held-out episodes of the same kind, (random - argmax) / (random - best of 10) is at least one half.",
+        threshold=f"share of at least {HALF:g} in both recordings (refuted if below in one of them; {_ENOUGH})",
+        published="none",
+        limits=_TWO,
     ),
     Claim(
         id="calibration-carries-over",
@@ -76,7 +104,7 @@ CLAIMS = (
         threshold=f"mean share within {MISSED:g} of .9 after calibration, and nearer than before, on all three test "
         f"sets (refuted otherwise; {_ENOUGH})",
         published="none; the paper uses the raw standard deviations",
-        limits="A factor an output cannot mend intervals that are too wide in one place and too narrow in another.",
+        limits=_NEW + "A factor cannot mend intervals too wide in one place and too narrow in another.",
     ),
 )
 
@@ -106,11 +134,13 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(frame: pd.DataFrame) -> dict[str, Verdict]:
+    one, many = ("one step", 1), ("open loop", STEPS)
     return {
-        "filter-beats-sample": _ratio(frame, "one step", 1, ARGMAX, SAMPLE, BETTER),
-        "mean-beats-filter": _ratio(frame, "one step", 1, MEAN, ARGMAX, 1.0),
+        "filter-beats-sample": _ratio(frame, [(task, *one) for task in SAME_KIND], ARGMAX, SAMPLE, BETTER),
+        "filter-helps-open-loop": _ratio(frame, [(task, *many) for task in SAME_KIND], ARGMAX, SAMPLE, BETTER),
+        "filter-generalises": _ratio(frame, [(NEW, *one), (NEW, *many)], ARGMAX, SAMPLE, BETTER),
+        "mean-beats-filter": _ratio(frame, [(task, *one) for task in TASKS], MEAN, ARGMAX, 1.0),
         "half-of-the-gap": _gap(frame),
-        "filter-helps-open-loop": _ratio(frame, "open loop", STEPS, ARGMAX, SAMPLE, BETTER),
         "calibration-carries-over": _calibration(frame),
     }
 
@@ -123,36 +153,32 @@ def _errors(frame: pd.DataFrame, task: str, chooser: str, measure: str = "one st
     return rows.sort_values("seed").value.to_numpy()
 
 
-def _ratio(frame: pd.DataFrame, measure: str, horizon: int, one: str, other: str, least: float) -> Verdict:
-    """Supported where one error is below `least` times another on all three test sets, with the interval below 1."""
-    found = {}
-    for task in TASKS:
-        errors, others = (_errors(frame, task, chooser, measure, horizon) for chooser in (one, other))
-        found[task] = mean_interval(errors / others)
-    worst = max(found, key=lambda task: found[task][0])
-    value, interval = for_verdict(found[worst])
-    if any(ratio[0] >= least for ratio in found.values()):
-        outcome = "refuted"
-    else:
-        outcome = "supported" if all(ratio[2] < 1 for ratio in found.values()) else "undecided"
-    parts = "; ".join(
-        f"{task} {_errors(frame, task, one, measure, horizon).mean():.3g} against "
-        f"{_errors(frame, task, other, measure, horizon).mean():.3g}, ratio {ratio[0]:.2f} "
-        f"({ratio[1]:.2f} to {ratio[2]:.2f})"
-        for task, ratio in found.items()
-    )
+def _ratio(frame: pd.DataFrame, cells: list[tuple[str, str, int]], one: str, other: str, least: float) -> Verdict:
+    """Supported where one error is below `least` times another in all cells, with the interval below 1."""
+    found, parts = {}, []
+    for cell in cells:
+        task, measure, steps = cell
+        errors, others = (_errors(frame, task, chooser, measure, steps) for chooser in (one, other))
+        found[cell] = ratio = mean_interval(errors / others)
+        parts.append(
+            f"{task}, {steps} step{'s' * (steps > 1)}: {errors.mean():.3g} against {others.mean():.3g}, ratio "
+            f"{ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
+        )
+    value, interval = for_verdict(max(found.values(), key=lambda ratio: ratio[0]))
+    holds = all(ratio[2] < 1 for ratio in found.values())
+    outcome = "refuted" if value >= least else "supported" if holds else "undecided"
     return Verdict(
         _enough(frame, outcome),
         f"largest ratio of errors, {one} over {other}: {value:.2f}",
         value,
         interval,
-        f"{one} against {other}, in standard deviations of the change in one step: {parts}.",
+        f"{one} against {other}, in standard deviations of the change in one step. {'; '.join(parts)}.",
     )
 
 
 def _gap(frame: pd.DataFrame) -> Verdict:
     found = {}
-    for task in TASKS:
+    for task in SAME_KIND:
         sample, best, chosen = (_errors(frame, task, chooser) for chooser in (SAMPLE, ORACLE, ARGMAX))
         found[task] = mean_interval((sample - chosen) / (sample - best))
     worst = min(found, key=lambda task: found[task][0])

@@ -22,6 +22,7 @@ __all__ = ["draw"]
 
 COLOURS = {SAMPLE: VERMILLION, ADVERSARIAL: PURPLE, SOFTMAX: ORANGE, ARGMAX: BLUE, MEAN: GREEN, ORACLE: GREY}
 UNIT = "error (standard deviations of a step's change)"
+TICKS = (0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def draw(frame: pd.DataFrame) -> Figure:
@@ -32,6 +33,8 @@ def draw(frame: pd.DataFrame) -> Figure:
         _one_step(row[0], of_task, task)
         _open_loop(row[1], of_task)
         _coverage(row[2], of_task)
+        lines, names = row[1].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names))
     seeds = frame.seed.nunique()
     figure.suptitle(f"Two real recordings, test episodes not trained on; 95% intervals over {seeds} seeds")
     return figure
@@ -60,9 +63,11 @@ def _open_loop(axes: Axes, frame: pd.DataFrame) -> None:
         mean, low, high = mean_interval(wide.to_numpy())
         axes.plot(wide.columns, mean, color=COLOURS[name], label=name)
         axes.fill_between(wide.columns, low, high, color=COLOURS[name], alpha=0.15, linewidth=0)
-    axes.set(title="Open loop, recorded actions", xlabel="steps ahead", ylabel=UNIT, yscale="log")
+    axes.set(title="Open loop, recorded actions", xlabel="steps ahead", ylabel="error (same unit)", yscale="log")
     axes.set_xticks([1, 5, 10, 15, 20])
-    axes.legend(loc="best", fontsize=8)
+    low, high = axes.get_ylim()
+    axes.set_yticks(shown := [tick for tick in TICKS if low < tick < high], [f"{tick:g}" for tick in shown])
+    axes.minorticks_off()
 
 
 def _coverage(axes: Axes, frame: pd.DataFrame) -> None:

@@ -26,7 +26,7 @@ from rewardlab.dynamics.selection import select
 from rewardlab.transition_table import TransitionTable
 
 CHEETAH, HOPPER = "SafetyHalfCheetah", "RandomFrictionHopper"
-NEW = "SafetyHalfCheetah, validation file"  # its two runs are of another kind: in one the cheetah turns over
+NEW = "SafetyHalfCheetah, validation file"  # its two episodes are of another kind: the cheetah turns over
 RECORDINGS = (CHEETAH, HOPPER)
 TASKS = (CHEETAH, HOPPER, NEW)  # what is tested
 SAMPLE, ARGMAX, SOFTMAX, ADVERSARIAL = "random sample", "filter: argmax", "filter: softmax", "adversarial: argmax"
@@ -62,7 +62,7 @@ def size_of(scale: Scale) -> Size:
             adversarial=AdversarialSettings(iterations=3, behaviour=BehaviourSettings(steps=50)),
         ),
         small=Size(
-            seeds=3,
+            seeds=4,
             rows=20_000,
             test_rows=1500,
             starts=150,

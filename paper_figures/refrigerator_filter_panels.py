@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from paper_figures.intervals import mean_interval
 from paper_figures.refrigerator_filter_study import LAW, REGIONS
@@ -32,6 +33,11 @@ COLOURS = {
     "ladder": GREEN,
     "best": PURPLE,
     "regression": PURPLE,
+}
+_DEGREES = {
+    "in": (0.005, 0.01, 0.02, 0.05, 0.1),
+    "ood_a": (0.02, 0.05, 0.1, 0.2, 0.5),
+    "ood_sa": (0.05, 0.1, 0.2, 0.5, 1),
 }
 _ORDER = ("in", "ood_a", "ood_sa", "correlation", "alarm")
 EARLIER = {  # means over 5 seeds of an earlier calculation with another training of the same kinds
@@ -75,15 +81,19 @@ def draw_errors(axes: Sequence[Axes], frame: pd.DataFrame) -> None:
         place.grid(axis="y", visible=False)
         if place is not axes[0]:
             place.tick_params(labelleft=False)
+        place.set_xticks(_DEGREES[region], [f"{value:g}" for value in _DEGREES[region]])
+        place.xaxis.set_minor_formatter(NullFormatter())
     axes[0].set_yticks(range(len(NAMES)), NAMES.values())
     axes[0].set_ylim(len(NAMES) - 0.5, -0.6)
     shown = [
-        axes[0].plot([], [], "o", color=GREY, label="ensemble of the experiment")[0],
-        axes[0].plot([], [], "s", color=GREY, markerfacecolor="white", label="fitted 8 times as long")[0],
-        axes[0].plot([], [], "x", color=BLACK, label="earlier calculation")[0],
-        axes[0].plot([], [], ":", color=BLACK, label="mean of the elites")[0],
+        axes[0].plot([], [], "o", color=GREY, label="above: ensemble of the experiment")[0],
+        axes[0].plot(
+            [], [], "s", color=GREY, markerfacecolor="white", label="above: ensemble fitted with 8 times as many steps"
+        )[0],
+        axes[0].plot([], [], "x", color=BLACK, label="above: earlier calculation of the same")[0],
+        axes[0].plot([], [], ":", color=BLACK, label="above: mean of the elites")[0],
     ]
-    axes[1].legend(handles=shown, loc="upper center", bbox_to_anchor=(0.3, -0.13), ncols=4)
+    axes[0].figure.legend(handles=shown, loc="outside lower center", ncols=4)
 
 
 def draw_agreement(axes: Axes, frame: pd.DataFrame, part: str) -> None:

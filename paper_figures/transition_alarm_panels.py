@@ -37,6 +37,10 @@ LOOKS = {
 }
 TITLES = {REFRIGERATOR: "Refrigerator", DMSD: "DMSD, recorded data"}
 NAMED = {"ood_a": "other powers", "ood_sa": "other powers and temperatures"}
+SAID = {
+    ENSEMBLE: "ensemble: disagreement\n(surprise at a transition)",
+    NEIGHBOUR: "nearest neighbour\n(of a transition)",
+}
 # The same design run before with another implementation of both trainers: means of 5 seeds, farthest region.
 EARLIER = {FAST: 0.19, rescaled(FAST, OFFICIAL): 0.29, SLOW: 0.49, rescaled(SLOW, OFFICIAL): 0.61, LADDER: 0.99}
 DRAWN = (rescaled(SLOW, OFFICIAL), LADDER, ENSEMBLE, NEIGHBOUR)  # over the size of an error
@@ -75,7 +79,7 @@ def draw_unfamiliar(panel, frame: pd.DataFrame, world: str) -> None:
             label="prediction, earlier run",
         )
     panel.axvline(0.5, color=GREY, linewidth=0.8)
-    panel.set_yticks(range(len(alarms)), [name.replace(", ", ",\n", 1) for name in alarms])
+    panel.set_yticks(range(len(alarms)), [SAID.get(name, name.replace(", ", ",\n", 1)) for name in alarms])
     panel.set(ylim=(len(alarms) - 0.5, -0.5), xlim=(0.1, 1.03), xlabel="area under the ROC curve (0.5: chance)")
     panel.set_title(f"{TITLES[world]}: unfamiliar input?")
     panel.grid(axis="y", visible=False)

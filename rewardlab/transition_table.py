@@ -89,10 +89,14 @@ class TransitionTable:
         """Table of some whole episodes, in the order given, numbered anew.
 
         Raises:
+            TypeError: If they are no whole numbers (a mask is none: `np.flatnonzero` makes some of it).
             IndexError: If there is no such episode.
             ValueError: If none is chosen, or one twice.
         """
-        chosen = np.asarray(chosen, dtype=np.int64)
+        chosen = np.asarray(chosen)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise TypeError(f"chosen is {chosen.dtype} of shape {chosen.shape}, expected a list of whole numbers")
+        chosen = chosen.astype(np.int64)
         count = len(self.episode_starts)
         if chosen.size == 0 or len(np.unique(chosen)) != chosen.size:
             raise ValueError(f"chosen is {chosen.tolist()}, expected at least one episode, each once")

@@ -196,3 +196,21 @@ def test_starts_must_start(table):
     for starts in (np.zeros(5, dtype=bool), np.ones(4, dtype=bool)):
         with pytest.raises(ValueError, match="expected 5, the first of them True"):
             TransitionTable.from_columns(**columns, starts=starts)
+
+
+def test_episodes_are_chosen_by_numbers_only():
+    column = np.zeros(2, dtype=np.float32)
+    ended = np.ones(2, dtype=bool)
+    table = TransitionTable.from_columns(
+        observations=column[:, None],
+        actions=column[:, None],
+        rewards=column,
+        next_observations=column[:, None],
+        terminals=ended,
+        timeouts=~ended,
+    )
+    for chosen in (np.array([True, False]), np.array([0.7]), np.array([[0, 1]])):
+        with pytest.raises(TypeError, match="expected a list of whole numbers"):
+            table.episodes(chosen)
+    with pytest.raises(ValueError, match="at least one episode"):
+        table.episodes([])

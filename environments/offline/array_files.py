@@ -66,7 +66,7 @@ def hdf5_columns(
     size = path.stat().st_size
     try:
         with h5py.File(path, "r") as file:
-            there = list(file)
+            there = [str(name) for name in file]  # bytes where a name is no UTF-8
             wanted = _wanted(path, there, required, optional)
             sets = {name: _data_set(h5py, path, file, name) for name in wanted}
             _check_bytes(path, sum(map(_bytes_needed, sets.values())), size, max_bytes)

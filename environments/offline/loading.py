@@ -50,8 +50,11 @@ def format_of(path: str | Path) -> str:
         return "d4rl"
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: neither HDF5 (.hdf5, .h5), nor npz, nor a folder; expected one of {FORMATS}")
-    with zipfile.ZipFile(path) as archive:
-        keys = {name.removesuffix(".npy") for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = {name.removesuffix(".npy") for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        raise ValueError(f"{path}: not a readable npz file ({type(error).__name__}: {error})") from error
     if "truncated" in keys:
         found = "neorl2"
     elif "index" in keys:  # REVIVE names its nodes freely; these three at once are NeoRL's

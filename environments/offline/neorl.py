@@ -62,13 +62,14 @@ def read_neorl(
             raise ValueError(f"{path}: {len(first)} trajectories, expected at least the {trajectories} asked for")
         rows = int(np.append(first, rows)[trajectories])
         first = first[:trajectories]
-        columns = {key: column[:rows] for key, column in columns.items()}
+        columns = {key: column[:rows] if column.ndim else column for key, column in columns.items()}
     raw = {name: columns[key] for name, key in KEYS.items()}
     if x_position == "drop":
         raw |= {name: _without_first(raw[name], KEYS[name], path) for name in ("observations", "next_observations")}
     last = np.append(first[1:], rows) - 1
     raw["timeouts"] = np.zeros(rows, dtype=bool)
-    raw["timeouts"][last] = np.asarray(raw["terminals"]).reshape(-1)[last] == 0
+    if raw["terminals"].size == rows:  # else `assemble` says what is wrong
+        raw["timeouts"][last] = raw["terminals"].reshape(-1)[last] == 0
     repairs = Repairs(actions="clip", action_bounds=(-1.0, 1.0)) if repairs is None else repairs
     starts = np.isin(np.arange(rows), first)
     return assemble(raw, source=str(path), repairs=repairs, keys=KEYS, starts=starts, unused=unused)
@@ -91,8 +92,9 @@ def write_neorl(path: str | Path, table: TransitionTable) -> None:
 def _first_rows(index: np.ndarray, rows: int, path: str | Path) -> np.ndarray:
     if index.dtype.kind not in "iu" or index.ndim != 1 or not len(index):
         raise ValueError(f"{path}: {INDEX} is {index.dtype} of shape {index.shape}, expected a list of rows")
-    index = index.astype(np.int64)
-    if index[0] != 0 or (np.diff(index) <= 0).any() or index[-1] >= rows:
+    if index.max() < 2**62:  # a larger one would wrap around in the cast, and be refused for what it is not
+        index = index.astype(np.int64)
+    if index[0] != 0 or (index[1:] <= index[:-1]).any() or index[-1] >= rows:
         hint = "; ends instead of starts are REVIVE's: read_revive" if index[-1] == rows else ""
         raise ValueError(
             f"{path}: {INDEX} goes from {index[0]} to {index[-1]}, expected growing first rows of trajectories, "

@@ -15,7 +15,7 @@ The sets are Minari's, in the folder of `environments.offline.cache`, with where
 | hopper/medium | about 630 | falling |
 | hopper/medium-replay | about 240 | falling |
 
-Other versions of the libraries give other numbers, and are kept beside these.
+Other versions of the libraries give other numbers, and are kept beside these; another kind of processor may as well.
 """
 
 import hashlib

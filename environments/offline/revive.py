@@ -53,6 +53,9 @@ def read_revive(
         ValueError: If a node is missing, or the file is not as it should be and the repair is not allowed. Names file,
             node and row.
     """
+    for name, nodes in (("observations", observations), ("actions", actions)):
+        if not nodes:
+            raise ValueError(f"{name} names no node, expected at least one")
     named = [*observations, *actions, *(next_observations or ()), INDEX]
     named += [name for name in (rewards, terminals) if isinstance(name, str)]
     columns, unused = npz_columns(path, list(dict.fromkeys(named)), max_bytes=max_bytes)

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from environments.data import DataError
 from environments.offline.training.settings import TrainingSettings
 from environments.offline.training.training import train
 
@@ -25,7 +26,7 @@ def main(options: Options) -> int:
     console = Console(soft_wrap=True, highlight=False, stderr=True)
     try:
         outcome = train(options.settings, options.folder)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, DataError, ImportError) as error:
         console.print(f"[red]error:[/] {error}")
         return 2
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.measured.items())

@@ -91,3 +91,16 @@ def test_facts_that_json_cannot_hold_leave_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         save_dynamics_reward(path, reward_of(2, arguments={"facts": {"a": object()}}))
     assert path.read_bytes() == before
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path, _, _ = saved(tmp_path)
+    before = path.read_bytes()
+
+    def killed(part, whole):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_dynamics_reward(path, reward_of(3))
+    assert path.read_bytes() == before

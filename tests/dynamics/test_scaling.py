@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -10,6 +10,7 @@ from rewardlab.dynamics.scaling import RangeScaler, Standardiser
 ROWS = arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=st.integers(-1000, 1000).map(float))
 
 
+@settings(max_examples=100)
 @given(ROWS)
 def test_standardised_columns_have_mean_zero_and_deviation_one_or_zero(rows):
     scaler = Standardiser(3).double().fit(rows)
@@ -19,6 +20,7 @@ def test_standardised_columns_have_mean_zero_and_deviation_one_or_zero(rows):
     np.testing.assert_allclose(scaler.inverse(torch.from_numpy(scaled)).numpy(), rows, atol=1e-9)
 
 
+@settings(max_examples=100)
 @given(ROWS, st.sampled_from([0.8, 1.0, 3.0]))
 def test_ranges_go_onto_the_limits_and_back(rows, limit):
     scaler = RangeScaler(3, limit=limit).double().fit(rows)
