@@ -2,6 +2,7 @@
 
 Modules:
     files: files that are whole or not there.
+    kept_folders: what is made once and found again by its name.
     checkpoints: save and load the whole state of a training, never half of one, never another run's.
     run_log: every step's numbers as CSV and for TensorBoard.
     progress: a bar for a person who watches.

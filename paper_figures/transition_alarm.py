@@ -1,4 +1,10 @@
-"""Is the dynamics reward an alarm? Unfamiliar inputs and wrong predictions are two questions."""
+"""Is the dynamics reward an alarm? Unfamiliar inputs and wrong predictions are two questions.
+
+The rules of the claims were written down after a pilot of one seed had been seen, and before the three seeds. After the
+pilot, and for time alone, DMSD's training was cut from 400 iterations to 200 and its fast generator left out, the
+tested points from 2,000 to 1,000 and the cloning of the policy from 2,000 steps to 500. DMSD at 400 iterations has the
+same outcomes (farthest region: adversarial, official rescale .77, noise ladder .67).
+"""
 
 import numpy as np
 import pandas as pd
@@ -56,7 +62,7 @@ CLAIMS = (
         threshold="mean area of at least .9 in the refrigerator and .75 in DMSD, farthest regions (refuted if below "
         ".65 in either)",
         published=f"{NONE_GIVEN}; an earlier run of the refrigerator came to .99",
-        limits=LIMITS,
+        limits=f"{LIMITS} Seeds differ: the pilot came to .52 in DMSD, and with it the mean would be refuted.",
     ),
     Claim(
         id="plain-alarms-do-as-well",

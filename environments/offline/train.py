@@ -1,4 +1,4 @@
-"""Train a policy offline: `python -m environments.offline.train --data FILE --environment Hopper-v5 --policy.host mopo`."""
+"""Train a policy offline: `python -m environments.offline.train --data made/hopper/medium --policy.host mopo`."""
 
 from dataclasses import dataclass
 from pathlib import Path

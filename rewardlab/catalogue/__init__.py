@@ -1,6 +1,6 @@
 """Which paper is implemented where, which figures test it, and which notebook explains it."""
 
-from rewardlab.catalogue import audit, distance, language_models, process, scoring, shaping, transforms
+from rewardlab.catalogue import audit, distance, dynamics, language_models, process, scoring, shaping, transforms
 from rewardlab.catalogue.paper import Paper
 
 __all__ = ["PAPERS", "Paper"]
@@ -10,6 +10,7 @@ PAPERS: tuple[Paper, ...] = (
     *transforms.PAPERS,
     *process.PAPERS,
     *shaping.PAPERS,
+    *dynamics.PAPERS,
     *audit.PAPERS,
     *scoring.PAPERS,
     *language_models.PAPERS,

@@ -167,7 +167,7 @@ class GaussianEnsemble(nn.Module):
     def _without_gradient(
         self, inputs: Float[Tensor, "members b inputs"], members: Int[Tensor, " chosen"] | None
     ) -> Float[Tensor, "members b two_outputs"]:
-        """What the last layer gives, a few rows of one member at a time: what lies between layers stays in the cache."""
+        """What the last layer gives, some rows of one member at a time, so that what lies between stays in the cache."""
         activate = ACTIVATIONS[self.activation]
         last = len(self.weights) - 1
         chosen = range(self.members) if members is None else members.tolist()

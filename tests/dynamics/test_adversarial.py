@@ -219,6 +219,7 @@ def test_entropy_bonus_keeps_verdicts_unsure():
     eager = replace(TINY, iterations=40, discriminator_learning_rate=1e-2, generator_learning_rate=1e-6)
     plain = run(eager).history
     held = run(replace(eager, entropy_bonus=EntropyBonus(coefficient=10.0, target=0.693))).history
+    assert min(held["entropy"]) > 0.6
     assert held["real"][-1] - held["generated"][-1] < 0.5 * (plain["real"][-1] - plain["generated"][-1])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from environments.offline.experiments.made_sets import MadeSet
+from environments.offline.experiments.unit_candidates import UnitCandidates, change_units, in_units
 from rewardlab.dynamics.candidates import EnsembleCandidates
 from rewardlab.dynamics.draws import StepDraws
 from rewardlab.dynamics.dynamics_reward import DynamicsReward
@@ -18,17 +19,19 @@ from rewardlab.dynamics.ensemble import GaussianEnsemble
 from rewardlab.dynamics.ensemble_files import load_ensemble, save_ensemble
 from rewardlab.dynamics.ensemble_fit import fit_ensemble
 from rewardlab.dynamics.ensemble_settings import EnsembleSettings
-from rewardlab.dynamics.filtered_model import FilteredModel
+from rewardlab.dynamics.filtered_model import FilteredModel, PlainModel
 from rewardlab.dynamics.noise_ladder import NoiseLadderSettings, fit_noise_ladder
 from rewardlab.dynamics.reward_files import load_dynamics_reward, save_dynamics_reward
+from rewardlab.dynamics.penalties import mopo_penalty
 from rewardlab.transition_table import TransitionTable
 
-__all__ = ["Fitted", "FittedSettings", "candidates", "filtered_model", "fitted"]
+__all__ = ["Fitted", "FittedSettings", "fitted"]
 
-VERSION = 1  # of the fits
+VERSION = 2  # of the fits
 REJECTED = 0.05  # share of the model's steps from recorded observations and actions that the threshold rejects
-ROWS = 2000  # from which the threshold is taken
-CANDIDATES, TEMPERATURE = 2, 0.1  # of each of five elites; of the softmax
+PENALISED = 0.25  # share of the mean reward that MOPO's penalty takes off there
+ROWS = 2000  # from which both are taken
+TEMPERATURE = 0.1  # of the softmax
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,68 @@ class Fitted:
     """What was learned from a recording.
 
     Args:
-        ensemble: The dynamics model.
-        reward: The dynamics reward, of the noise ladder.
-        threshold: Dynamics reward that a twentieth of the filtered model's steps from recorded pairs lie below. The
-            official 0.6 was chosen for other discriminators: here it would reject most steps of one set and few of the
-            other.
+        made: The recording.
+        ensemble: The dynamics model, of observations divided by `unit`.
+        unit: `(d,)` deviations of the recorded differences.
+        reward: The dynamics reward, of the noise ladder, of observations as they are.
     """
 
+    made: MadeSet
     ensemble: GaussianEnsemble
+    unit: torch.Tensor
     reward: DynamicsReward
-    threshold: float
+
+    def candidates(self, *, samples: int = 2, penalty: str | None = None) -> UnitCandidates:
+        """Samples of each elite, two by default, as in the official code; nothing is clipped."""
+        model = EnsembleCandidates(self.ensemble, samples_per_elite=samples, clip=None, penalty=penalty)
+        return UnitCandidates(model, self.unit)
+
+    def plain_model(self, *, penalty: str | None = None) -> PlainModel:
+        """The ensemble as it is."""
+        return PlainModel(self.candidates(penalty=penalty), termination=self.made.termination)
+
+    def filtered_model(self, *, threshold: float | None, penalty: str | None = None) -> FilteredModel:
+        """The ensemble, filtered by softmax selection at the official temperature."""
+        return FilteredModel(
+            self.candidates(penalty=penalty),
+            self.reward,
+            termination=self.made.termination,
+            selection="softmax",
+            temperature=TEMPERATURE,
+            threshold=threshold,
+        )
+
+    @torch.no_grad()
+    def threshold(self, table: TransitionTable, *, seed: int) -> float:
+        """Dynamics reward that a twentieth of the filtered model's steps from recorded pairs lie below.
+
+        The official 0.6 was chosen for other discriminators: here it would reject most steps of one recording and few
+        of the other.
+        """
+        observations, actions, generator = self._pairs(table, seed)
+        model = self.filtered_model(threshold=None)
+        draws = StepDraws.sample(ROWS, model.output_size, generator=generator)
+        first = torch.ones(ROWS, dtype=torch.long, device=observations.device)
+        judged = model.step(observations, actions, first, draws).dynamics_rewards
+        return float(judged.double().quantile(REJECTED))
+
+    @torch.no_grad()
+    def penalty_weight(self, table: TransitionTable, *, seed: int) -> float:
+        """MOPO's lambda with which its penalty takes a quarter of the mean reward off the recorded pairs.
+
+        The official weights are meant for surer ensembles, and for penalties in raw units.
+        """
+        observations, actions, _ = self._pairs(table, seed)
+        penalties = mopo_penalty(*self.ensemble(observations / self.unit, actions), "aleatoric")
+        return PENALISED * float(np.abs(table.rewards.mean())) / float(penalties.mean())
+
+    def _pairs(self, table: TransitionTable, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+        device = self.unit.device
+        generator = torch.Generator(device).manual_seed(seed)
+        rows = torch.as_tensor(np.flatnonzero(table.next_valid), device=device)
+        chosen = rows[torch.randint(len(rows), (ROWS,), generator=generator, device=device)].cpu().numpy()
+        observations, actions = table.observations[chosen], table.actions[chosen]
+        return torch.as_tensor(observations, device=device), torch.as_tensor(actions, device=device), generator
 
 
 def fitted(
@@ -84,14 +139,7 @@ def fitted(
         seed: Of both fits.
         device: Of what is returned.
     """
-    facts = [
-        VERSION,
-        made.env_id,
-        made.rows,
-        asdict(settings),
-        seed,
-        hashlib.sha256(table.observations.tobytes()).hexdigest(),
-    ]
+    facts = [VERSION, asdict(settings), seed, hashlib.sha256(table.observations.tobytes()).hexdigest()]
     place = folder / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     if not place.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,54 +149,13 @@ def fitted(
                 os.replace(Path(part) / "whole", place)
     ensemble = load_ensemble(place / "ensemble.safetensors", device=device)
     reward = load_dynamics_reward(place / "reward.safetensors", device=device)
-    return Fitted(ensemble, reward, _threshold(ensemble, reward, made, table, seed))
-
-
-def candidates(ensemble: GaussianEnsemble, *, penalty: str | None = None) -> EnsembleCandidates:
-    """What is offered at each step: two samples of each elite."""
-    return EnsembleCandidates(ensemble, samples_per_elite=CANDIDATES, penalty=penalty)
-
-
-def filtered_model(
-    ensemble: GaussianEnsemble,
-    reward: DynamicsReward,
-    made: MadeSet,
-    *,
-    threshold: float | None,
-    penalty: str | None = None,
-) -> FilteredModel:
-    """The ensemble, filtered by softmax selection at the official temperature."""
-    return FilteredModel(
-        candidates(ensemble, penalty=penalty),
-        reward,
-        termination=made.termination,
-        selection="softmax",
-        temperature=TEMPERATURE,
-        threshold=threshold,
-    )
+    return Fitted(made, ensemble, change_units(table).to(device), reward)
 
 
 def _fit(place: Path, table: TransitionTable, settings: FittedSettings, seed: int, device: torch.device | str) -> None:
     place.mkdir()
-    chosen = EnsembleSettings(hidden=settings.hidden, max_epochs=settings.epochs, patience=10)
-    ensemble, _ = fit_ensemble(table, chosen, seed=seed, device=device)
+    chosen = EnsembleSettings(hidden=settings.hidden, max_epochs=settings.epochs)
+    ensemble, _ = fit_ensemble(in_units(table, change_units(table)), chosen, seed=seed, device=device)
     save_ensemble(place / "ensemble.safetensors", ensemble)
     ladder = NoiseLadderSettings(iterations=settings.iterations, snapshots=settings.snapshots, rescale="official")
     save_dynamics_reward(place / "reward.safetensors", fit_noise_ladder(table, ladder, seed=seed, device=device))
-
-
-@torch.no_grad()
-def _threshold(
-    ensemble: GaussianEnsemble, reward: DynamicsReward, made: MadeSet, table: TransitionTable, seed: int
-) -> float:
-    device = next(iter(reward.buffers())).device
-    generator = torch.Generator(device).manual_seed(seed)
-    rows = torch.as_tensor(np.flatnonzero(table.next_valid), device=device)
-    chosen = rows[torch.randint(len(rows), (ROWS,), generator=generator, device=device)].cpu().numpy()
-    observations = torch.as_tensor(table.observations[chosen], device=device)
-    actions = torch.as_tensor(table.actions[chosen], device=device)
-    model = filtered_model(ensemble, reward, made, threshold=None)
-    draws = StepDraws.sample(ROWS, model.output_size, generator=generator)
-    first = torch.ones(ROWS, dtype=torch.long, device=device)
-    judged = model.step(observations, actions, first, draws).dynamics_rewards
-    return float(judged.double().quantile(REJECTED))

@@ -15,19 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from environments.offline.experiments.fitted_models import (
-    Fitted,
-    FittedSettings,
-    candidates,
-    filtered_model,
-    fitted,
-)
+from environments.offline.experiments.fitted_models import Fitted, FittedSettings, fitted
 from environments.offline.experiments.made_sets import SETS, MadeSet
 from long_runs.experiment import Cell, Experiment, ScaleName
 from rewardlab.adapters.offline_evaluation import evaluate_policy, model_returns
 from rewardlab.adapters.offline_settings import OfflineSettings
 from rewardlab.adapters.offline_training import OfflineTraining
-from rewardlab.dynamics.candidates import EnsembleCandidates
 from rewardlab.dynamics.filtered_model import PlainModel
 
 __all__ = ["ARMS", "EXPERIMENT", "HOSTS", "NO_FILTER", "TRUNCATIONS", "Arm"]
@@ -97,9 +90,9 @@ def run(scale: ScaleName, data: str, arm: Arm, seed: int, folder: Path) -> pd.Da
     device = "cuda" if scale == "gpu" else "cpu"
     table = made.table()
     models = fitted(folder.parent / "shared", made, table, size.models, seed=seed, device=device)
-    model = _model(made, arm, models)
-    chosen = _settings(size, made, arm)
-    successors = EnsembleCandidates(models.ensemble, samples_per_elite=chosen.successor_samples)
+    model = _model(arm, models, models.threshold(table, seed=seed))
+    chosen = _settings(size, made, arm, models.penalty_weight(table, seed=seed))
+    successors = models.candidates(samples=chosen.successor_samples)
     training = OfflineTraining(table, made.action_space, model, chosen, seed=seed, successors=successors, device=device)
     rounds = []
     while not training.finished:
@@ -132,16 +125,16 @@ def run(scale: ScaleName, data: str, arm: Arm, seed: int, folder: Path) -> pd.Da
     return pd.DataFrame([{"data": data, "host": arm.host, "truncation": arm.truncation, "seed": seed, **row}])
 
 
-def _model(made: MadeSet, arm: Arm, models: Fitted) -> PlainModel:
+def _model(arm: Arm, models: Fitted, threshold: float) -> PlainModel:
     penalty = "aleatoric" if arm.host == "mopo" else None
     if arm.truncation == NO_FILTER:
-        return PlainModel(candidates(models.ensemble, penalty=penalty), termination=made.termination)
-    return filtered_model(models.ensemble, models.reward, made, threshold=models.threshold, penalty=penalty)
+        return models.plain_model(penalty=penalty)
+    return models.filtered_model(threshold=threshold, penalty=penalty)
 
 
-def _settings(size: Size, made: MadeSet, arm: Arm) -> OfflineSettings:
+def _settings(size: Size, made: MadeSet, arm: Arm, mopo_weight: float) -> OfflineSettings:
     """Learning rates are those of the behaviours: the official ones are meant for 600 times as many updates."""
-    weights = {"plain": 0.0, "mopo": made.mopo_weight, "mobile": made.mobile_weight}
+    weights = {"plain": 0.0, "mopo": mopo_weight, "mobile": made.mobile_weight}
     return OfflineSettings(
         host=arm.host,
         penalty_weight=weights[arm.host],

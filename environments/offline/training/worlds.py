@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from environments.offline.recipes import RECIPES
 from environments.offline.scores import normalised_score, scored_tasks
 from environments.offline.terminations import TERMINATIONS, termination_of
 from environments.offline.training.settings import TrainingSettings
@@ -36,21 +37,23 @@ class World:
 def world_of(settings: TrainingSettings, table: TransitionTable) -> World:
     """What is known of the task of a run.
 
-    The task is the one that is named; else the environment's; else that of the data, if their name says it. Without an
-    environment, actions are taken to lie in [-1, 1].
+    The environment is the one that is named, else that of data that were made here. The task is the one that is named;
+    else the environment's; else that of the data, if their name says it. Without an environment, actions are taken to
+    lie in [-1, 1].
 
     Raises:
         ValueError: If nobody knows when the task ends, or environment and recording have other sizes.
     """
-    task = settings.task or _task_of_environment(settings.environment) or _task_of_data(settings.data)
+    environment = settings.environment or _environment_of_data(settings.data)
+    task = settings.task or _task_of_environment(environment) or _task_of_data(settings.data)
     if task is None:
         raise ValueError(
             f"nobody says when the task of {settings.data!r} ends: name an environment, or a task, one of "
             f"{', '.join(TERMINATIONS)}"
         )
     make, space = None, gymnasium.spaces.Box(-1.0, 1.0, (table.action_size,), np.float32)
-    if settings.environment is not None:
-        make = partial(gymnasium.make, settings.environment)
+    if environment is not None:
+        make = partial(gymnasium.make, environment)
         space = _checked_action_space(make, table)
     scored = next((name for name in (task, f"d4rl/{task}") if name in scored_tasks()), None)
     score = None if scored is None else partial(normalised_score, scored)
@@ -63,6 +66,12 @@ def _task_of_environment(environment: str | None) -> str | None:
         return None
     termination = termination_of(environment)
     return next(name for name, known in TERMINATIONS.items() if known is termination)
+
+
+def _environment_of_data(name: str) -> str | None:
+    """Hopper-v5 of made/hopper/medium."""
+    recipe = RECIPES.get(name.removeprefix("made/")) if name.startswith("made/") else None
+    return None if recipe is None else recipe.env_id
 
 
 def _task_of_data(name: str) -> str | None:

@@ -1,6 +1,6 @@
 """The training command with a death in it: `python -m tests.environments.offline.training.killed_training DATA FOLDER`.
 
-STAGE:TURN in the environment variable KILLED_AT kills the process by SIGKILL once that stage has written that many rows.
+STAGE:TURN in the variable KILLED_AT kills the process by SIGKILL once that stage has written so many rows.
 """
 
 import os

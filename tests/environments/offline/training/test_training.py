@@ -144,3 +144,9 @@ def test_killed_three_times_it_comes_to_the_same_numbers(recording, outcome, tmp
         ours, theirs = (load_file(folder / f"{name}.safetensors") for folder in (tmp_path, outcome.folder))
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_data_made_here_bring_their_environment(recording):
+    table = make_dataset("InvertedPendulum-v5", None, "random", rows=20, seed=0).table
+    world = world_of(small_settings("made/inverted-pendulum/medium", environment=None), table)
+    assert world.make_environment().spec.id == "InvertedPendulum-v5"
