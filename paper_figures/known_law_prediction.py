@@ -157,10 +157,10 @@ def _precise(frame: pd.DataFrame) -> Verdict:
     )
     value, interval = for_verdict(few)
     outcome = "supported" if value <= GOOD else "refuted" if value > BAD else "undecided"
-    counts = [f"{count:,.0f}" for count in sorted(rows.rows.unique())]
-    sentence = (
-        f"The elites' mean misses the law by {value:.4f} with {counts[0]} rows, by {more[0]:.4f} with {counts[1]}."
-    )
+    counts = [
+        f"{count:,.0f} rows and {epochs:.0f} epochs" for count, epochs in rows.groupby("rows").epochs.mean().items()
+    ]
+    sentence = f"The elites' mean misses the law by {value:.4f} with {counts[0]}, by {more[0]:.4f} with {counts[1]}."
     return Verdict(outcome, f"one-step error {value:.4f}", value, interval, sentence)
 
 

@@ -120,7 +120,8 @@ def draw_amounts(panel, frame: pd.DataFrame, good: float, bad: float) -> None:
             values = numbers(rows, rows=count, place=name).value.to_numpy()
             centre, low, high = mean_interval(values)
             panel.plot(np.full(len(values), place + shift), values, ".", color=colour, alpha=0.35, markersize=4)
-            label = f"{count:,.0f} rows" if place == 0 else None
+            epochs = rows[rows.rows == count].epochs.mean()
+            label = f"{count:,.0f} rows, {epochs:.0f} epochs" if place == 0 else None
             error = [[centre - low], [high - centre]]
             panel.errorbar(place + shift, centre, error, color=colour, marker="D", capsize=3, linestyle="", label=label)
     for bound, words in ((good, "supports the pipeline, in data"), (bad, "refutes it")):

@@ -37,7 +37,7 @@ class Size:
     seeds: int
     rows: int  # of training
     more_rows: int
-    more_epochs: int | None  # on those; None: until nothing improves
+    more_epochs: int | None  # on those; 80 are about as many steps as the fit to 2,000 takes; None: to the end
     test_rows: int
     starts: int  # of open-loop predictions
     horizon: int
@@ -76,9 +76,9 @@ def run_all(scale: Scale, rng: int) -> pd.DataFrame:
     """One row a number, by column `part`.
 
     `one step`: root mean square error over rows and masses' numbers, by `record`, `place` and `rule`; `rows` is how
-    many the model was trained on. `correlation`: of dynamics reward and error, over all candidates. `candidate`:
-    `reward` and error of some of them. `open loop`: the error after `step` steps of recorded actions played from a
-    recorded start. Errors are in standard deviations of the recorded change in one step.
+    many the model was trained on, for `epochs`. `correlation`: of dynamics reward and error, over all candidates.
+    `candidate`: `reward` and error of some of them. `open loop`: the error after `step` steps of recorded actions
+    played from a recorded start. Errors are in standard deviations of the recorded change in one step.
     """
     size = size_of(scale)
     if scale.workers > 1:
@@ -110,14 +110,16 @@ def _one_seed(size: Size, sequence: np.random.SeedSequence) -> pd.DataFrame:
     tables = []
     for record in COLUMNS:
         few = rows_as_table(train, chosen[: size.rows], COLUMNS[record])
-        ensemble, _ = fit_ensemble(few, size.ensemble, seed=state)
+        ensemble, fit = fit_ensemble(few, size.ensemble, seed=state)
         judge = fit_noise_ladder(few, size.ladder, seed=state)
-        tables.append(one_step(ensemble, judge, tests, scale, state).assign(record=record, rows=size.rows))
+        found = one_step(ensemble, judge, tests, scale, state)
+        tables.append(found.assign(record=record, rows=size.rows, epochs=fit.epochs))
         if record == MASSES:
             tables.append(open_loop(ensemble, judge, test, scale, size, state).assign(record=record))
     settings = replace(size.ensemble, max_epochs=size.more_epochs)
-    ensemble, _ = fit_ensemble(rows_as_table(train, chosen, COLUMNS[MASSES]), settings, seed=state)
-    more = one_step(ensemble, None, tests, scale, state).assign(record=MASSES, rows=size.more_rows)
+    ensemble, fit = fit_ensemble(rows_as_table(train, chosen, COLUMNS[MASSES]), settings, seed=state)
+    more = one_step(ensemble, None, tests, scale, state)
+    more = more.assign(record=MASSES, rows=size.more_rows, epochs=fit.epochs)
     return pd.concat([*tables, more], ignore_index=True)
 
 

@@ -29,7 +29,8 @@ CHEETAH, HOPPER = "SafetyHalfCheetah", "RandomFrictionHopper"
 NEW = "SafetyHalfCheetah, validation file"  # its two episodes are of another kind: the cheetah turns over
 RECORDINGS = (CHEETAH, HOPPER)
 TASKS = (CHEETAH, HOPPER, NEW)  # what is tested
-SAMPLE, ARGMAX, SOFTMAX, ADVERSARIAL = "random sample", "filter: argmax", "filter: softmax", "adversarial: argmax"
+SAMPLE, ARGMAX, SOFTMAX = "random sample", "filter: argmax", "filter: softmax"  # of the noise ladder
+ADVERSARIAL = "adversarial: argmax"
 MEAN, ORACLE = "mean of elites", "best of 10 (oracle)"
 CHOOSERS = (SAMPLE, ADVERSARIAL, SOFTMAX, ARGMAX, MEAN, ORACLE)
 HORIZON = 20
@@ -46,7 +47,7 @@ class Size:
     starts: int  # of open-loop predictions
     ensemble: EnsembleSettings
     ladder: NoiseLadderSettings
-    adversarial: AdversarialSettings | None
+    adversarial: AdversarialSettings
 
 
 def size_of(scale: Scale) -> Size:
@@ -62,13 +63,13 @@ def size_of(scale: Scale) -> Size:
             adversarial=AdversarialSettings(iterations=3, behaviour=BehaviourSettings(steps=50)),
         ),
         small=Size(
-            seeds=4,
+            seeds=3,
             rows=20_000,
             test_rows=1500,
             starts=150,
             ensemble=EnsembleSettings(hidden=(64, 64), max_epochs=25),
             ladder=NoiseLadderSettings(iterations=200, snapshots=20),
-            adversarial=None,
+            adversarial=AdversarialSettings(iterations=200),
         ),
         paper=Size(
             seeds=5,
@@ -112,8 +113,7 @@ def run(recording: str, rng: int, seed: int, size: Size) -> pd.DataFrame:
         ensemble, report = fit_ensemble(train, size.ensemble, seed=state)
         rewards = {ARGMAX: fit_noise_ladder(train, size.ladder, seed=state)}
         rewards[SOFTMAX] = rewards[ARGMAX]
-        if size.adversarial is not None:
-            rewards[ADVERSARIAL] = fit_adversarial(train, size.adversarial, seed=state)
+        rewards[ADVERSARIAL] = fit_adversarial(train, size.adversarial, seed=state)
         calibrated, _ = calibrate(ensemble, train, report.holdout_rows)
         comparison = Comparison(ensemble, rewards, _deviation(train), torch.Generator().manual_seed(state))
         tables = []

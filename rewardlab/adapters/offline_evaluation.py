@@ -133,15 +133,7 @@ def model_returns(
 def _never_rejecting(model: PlainModel) -> PlainModel:
     if not isinstance(model, FilteredModel) or model.threshold is None:
         return model
-    return FilteredModel(
-        model.candidate_model,
-        model.dynamics_reward,
-        termination=model.termination,
-        selection=model.selection,
-        temperature=model.temperature,
-        threshold=None,
-        reward_override=model.reward_override,
-    )
+    return model.with_threshold(None)
 
 
 def _begin(environment: gymnasium.Env, episode: int, seed: int) -> tuple[gymnasium.Env, int, np.ndarray]:

@@ -37,7 +37,7 @@ from rewardlab.dynamics.ensemble_settings import EnsembleReport, EnsembleSetting
 from rewardlab.dynamics.filtered_model import FilteredModel, ModelStep, PlainModel
 from rewardlab.dynamics.noise_ladder import NoiseLadder, NoiseLadderSettings, fit_noise_ladder
 from rewardlab.dynamics.penalties import bellman_inconsistency, mopo_penalty
-from rewardlab.dynamics.rejection import judge_recorded, rejection_threshold
+from rewardlab.dynamics.rejection import rejection_threshold
 from rewardlab.dynamics.reward_files import load_dynamics_reward, save_dynamics_reward
 from rewardlab.dynamics.reward_formula import dynamics_reward_of_logit, mean_probability_reward, optimal_discriminator
 from rewardlab.dynamics.rollouts import Rollouts, rollout
@@ -81,7 +81,6 @@ __all__ = [
     "fit_behaviour_cloning",
     "fit_ensemble",
     "fit_noise_ladder",
-    "judge_recorded",
     "load_dynamics_reward",
     "load_ensemble",
     "mean_probability_reward",

@@ -185,6 +185,19 @@ class FilteredModel(PlainModel):
             truncated = rejected & ~step.terminals & ~step.non_finite
         return ModelStep(**{**vars(step), "truncated": truncated, "dynamics_rewards": judged})
 
+    def with_threshold(self, threshold: float | None) -> "FilteredModel":
+        """The same model with another threshold, or none."""
+        return FilteredModel(
+            self.candidate_model,
+            self.dynamics_reward,
+            termination=self.termination,
+            selection=self.selection,
+            temperature=self.temperature,
+            threshold=threshold,
+            minimal_length=self.minimal_length,
+            reward_override=self.reward_override,
+        )
+
     def _judge(
         self, observations: torch.Tensor, actions: torch.Tensor, following: torch.Tensor, finite: torch.Tensor
     ) -> torch.Tensor:

@@ -1,62 +1,50 @@
 """Where to put the threshold below which a predicted transition is rejected."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
 from rewardlab.checks import check_scalar
+from rewardlab.dynamics.draws import StepDraws
+from rewardlab.dynamics.filtered_model import FilteredModel
 from rewardlab.transition_table import TransitionTable
 
-__all__ = ["judge_recorded", "rejection_threshold"]
-
-_CHUNK = 4096  # rows judged at once
+__all__ = ["rejection_threshold"]
 
 
 @torch.no_grad()
-def judge_recorded(
-    dynamics_reward: Callable[..., torch.Tensor], table: TransitionTable, device: torch.device | str = "cpu"
-) -> torch.Tensor:
-    """Dynamics rewards of the recorded transitions, of those whose next observation was kept.
-
-    Args:
-        dynamics_reward: Of observations `(B, d)`, actions `(B, m)` and next observations `(B, d)`; gives `(B,)`.
-        table: The recording.
-        device: Of the dynamics reward.
-
-    Returns:
-        One number a row with `next_valid`, on the CPU.
-    """
-    rows = table.rows(np.flatnonzero(table.next_valid))
-    columns = [torch.from_numpy(rows[name]).to(device) for name in ("observations", "actions", "next_observations")]
-    parts = [dynamics_reward(*part).cpu() for part in zip(*(column.split(_CHUNK) for column in columns), strict=True)]
-    return torch.cat(parts)
-
-
 def rejection_threshold(
-    dynamics_reward: Callable[..., torch.Tensor],
-    table: TransitionTable,
-    share: float,
-    device: torch.device | str = "cpu",
+    model: FilteredModel, table: TransitionTable, share: float, *, generator: torch.Generator, rows: int = 2000
 ) -> float:
-    """The dynamics reward below which a share of the recorded transitions lies.
+    """The dynamics reward below which a share of a filtered model's own steps lies, where it knows the data.
 
-    A threshold of 0.6, as in the official scripts, means something for rewards rescaled as there; this one means the
-    same for any: how many real transitions one accepts to lose.
+    The steps are taken from recorded observations with the recorded actions. A rollout of H steps that stays where the
+    data are is then broken off with probability `1 - (1 - share)^H`, and one that leaves them more often: a threshold
+    that means the same for every model and every dynamics reward. The 0.6 of the official scripts does not; and a
+    threshold told from *recorded* transitions would reject nearly all that a model predicts, since they lack its noise.
 
     Args:
-        dynamics_reward: As in `judge_recorded`, like the next and the last.
-        table: See there.
-        share: Of the recorded transitions, in [0, 1]; 0 rejects none of them.
-        device: See there.
+        model: Its own threshold is not used.
+        table: The recording.
+        share: Of the steps, in [0, 1].
+        generator: Draws the rows, then the chance in the steps; on the model's device.
+        rows: How many recorded pairs are tried, drawn with replacement.
 
     Raises:
-        ValueError: If the share is out of range, no row has a next observation, or a dynamics reward is not finite.
+        ValueError: If a number is out of range, no row of the table has a next observation, or the model's prediction
+            or dynamics reward of a recorded pair is not finite.
     """
     check_scalar("share", share, low=0, high=1)
-    if not table.next_valid.any():
+    check_scalar("rows", rows, low=1, whole=True)
+    kept = torch.as_tensor(np.flatnonzero(table.next_valid), device=generator.device)
+    if len(kept) == 0:
         raise ValueError("table has no row with next_valid, expected at least one to judge")
-    judged = judge_recorded(dynamics_reward, table, device).double()
-    if bool((wrong := ~torch.isfinite(judged)).any()):
-        raise ValueError(f"the dynamics reward of recorded row {int(wrong.nonzero()[0])} is not finite")
-    return float(torch.quantile(judged, share, interpolation="lower"))
+    chosen = kept[torch.randint(len(kept), (rows,), generator=generator, device=generator.device)].cpu().numpy()
+    observations, actions = (
+        torch.as_tensor(column[chosen], device=generator.device) for column in (table.observations, table.actions)
+    )
+    draws = StepDraws.sample(rows, model.output_size, generator=generator)
+    step = model.step(observations, actions, torch.ones(rows, dtype=torch.long, device=generator.device), draws)
+    if bool(step.non_finite.any()):
+        row = int(chosen[int(step.non_finite.nonzero()[0])])
+        raise ValueError(f"the model has no finite prediction for row {row} of the table")
+    return float(step.dynamics_rewards.double().quantile(share))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from environments.offline.known_laws import dmsd_rollout
+from environments.offline.known_laws import DMSD_ACTION_MATRIX, DMSD_STATE_MATRIX, dmsd_rollout, dmsd_step
 from environments.offline.loading import load
 from paper_figures.figure import Scale
 from paper_figures.known_law_prediction import verdicts
@@ -20,6 +20,7 @@ from paper_figures.known_law_prediction_study import (
     PLACES,
     RANDOM,
     RULES,
+    SOFTMAX,
     UNIFORM,
     WHOLE,
     one_step,
@@ -48,6 +49,18 @@ def still():
             parameter.zero_()
         ensemble.biases[-1][..., 5:] = -24
         ensemble.min_log_variance.fill_(-24)
+    return ensemble.requires_grad_(False)
+
+
+def exact(log_variance):
+    """An ensemble without hidden layers that is the law itself, with noise of this log variance."""
+    ensemble = GaussianEnsemble(4, 2, hidden=(), generator=torch.Generator().manual_seed(0))
+    change = np.vstack([DMSD_STATE_MATRIX.T - np.eye(4), DMSD_ACTION_MATRIX.T])
+    with torch.no_grad():
+        ensemble.weights[0].zero_()
+        ensemble.weights[0][:, :, :4] = torch.from_numpy(change)
+        ensemble.biases[0][..., 5:] = log_variance
+        ensemble.min_log_variance.fill_(-30)
     return ensemble.requires_grad_(False)
 
 
@@ -104,6 +117,36 @@ def test_open_loop_of_a_model_without_change(recorded, still):
         np.testing.assert_allclose(found[found.rule == rule].value, expected, rtol=1e-3)
 
 
+def test_a_model_that_is_the_law_does_not_err(recorded):
+    tests = sets_by_place(recorded.observations[:30], recorded.actions[:30], np.random.default_rng(0))
+    found = one_step(exact(-30.0), None, tests, SCALE, 0)
+    assert found.value.max() < 1e-5
+    drift = open_loop(
+        exact(-30.0), lambda seen, acted, then: then.sum(dim=-1), recorded, SCALE, size_of(Scale("smoke")), 0
+    )
+    assert drift.value.max() < 1e-4 and drift.step.max() == 50
+
+
+def test_rules_against_the_law_as_the_judge(recorded):
+    """Noise of standard deviation s about the law, and a judge that knows it: argmax is the best of the ten."""
+    observations, actions = recorded.observations[:2000], recorded.actions[:2000]
+
+    def knows(seen, acted, following):
+        padded = torch.cat([seen, torch.zeros(len(seen), 2)], dim=-1)
+        apart = (following - dmsd_step(padded, acted)[:, None, :4]) / torch.from_numpy(SCALE)
+        return -apart.square().mean(dim=-1).sqrt()
+
+    found = one_step(exact(2 * np.log(0.1)), knows, {IN_DATA: (observations, actions)}, SCALE, 0)
+    errors = found[found.part == "one step"].set_index("rule").value
+    expected = 0.1 * np.sqrt(np.mean(1 / SCALE**2))
+    assert errors[RANDOM] == pytest.approx(expected, rel=0.02)
+    assert errors[ARGMAX] == pytest.approx(errors[ORACLE], rel=1e-6) and errors[ORACLE] < 0.4 * expected
+    assert errors[ORACLE] < errors[SOFTMAX] < errors[RANDOM] and errors[MEAN] < 1e-5
+    assert found[found.part == "correlation"].value.item() == pytest.approx(-1)
+    shown = found[found.part == "candidate"]
+    np.testing.assert_allclose(shown.reward, -shown.value, rtol=1e-4)
+
+
 def made(argmax=0.023, random=0.05, oracle=0.022, mean=0.012, whole=0.025, drift=0.02):
     """A frame with these errors, the same everywhere."""
     errors = {RANDOM: random, ARGMAX: argmax, ORACLE: oracle, MEAN: mean}
@@ -115,8 +158,10 @@ def made(argmax=0.023, random=0.05, oracle=0.022, mean=0.012, whole=0.025, drift
                     rows.append(("one step", record, 2000, place, rule, np.nan, seed, value))
             rows.append(("one step", MASSES, 10_000, place, MEAN, np.nan, seed, mean / 2))
         for rule, value in {**errors, ARGMAX: drift}.items():
-            rows += [("open loop", MASSES, np.nan, "", rule, step, seed, value * step) for step in (1, 50)]
-    return pd.DataFrame(rows, columns=["part", "record", "rows", "place", "rule", "step", "seed", "value"])
+            rows.append(("open loop", MASSES, np.nan, "", rule, 1, seed, 0.01))
+            rows.append(("open loop", MASSES, np.nan, "", rule, 50, seed, value * 50))
+    frame = pd.DataFrame(rows, columns=["part", "record", "rows", "place", "rule", "step", "seed", "value"])
+    return frame.assign(epochs=10)
 
 
 def test_ratios_compare_the_few_rows_and_the_last_step():

@@ -21,8 +21,8 @@ from rewardlab.dynamics.ensemble_fit import fit_ensemble
 from rewardlab.dynamics.ensemble_settings import EnsembleSettings
 from rewardlab.dynamics.filtered_model import FilteredModel, PlainModel
 from rewardlab.dynamics.noise_ladder import NoiseLadderSettings, fit_noise_ladder
-from rewardlab.dynamics.reward_files import load_dynamics_reward, save_dynamics_reward
 from rewardlab.dynamics.penalties import mopo_penalty
+from rewardlab.dynamics.reward_files import load_dynamics_reward, save_dynamics_reward
 from rewardlab.transition_table import TransitionTable
 
 __all__ = ["Fitted", "FittedSettings", "fitted"]

@@ -133,7 +133,7 @@ def _model(arm: Arm, models: Fitted, threshold: float) -> PlainModel:
 
 
 def _settings(size: Size, made: MadeSet, arm: Arm, mopo_weight: float) -> OfflineSettings:
-    """Learning rates are those of the behaviours: the official ones are meant for 600 times as many updates."""
+    """Learning rates are those of the behaviours: the official ones are meant for a thousand times as many updates."""
     weights = {"plain": 0.0, "mopo": mopo_weight, "mobile": made.mobile_weight}
     return OfflineSettings(
         host=arm.host,

@@ -27,7 +27,7 @@ class FilterSettings:
     """Least dynamics reward of a step; one below it is rejected. The official 0.6 is meant for rewards of the
     adversarial trainer with the official rescale. None: `rejected_share` decides."""
     rejected_share: float | None = 0.01
-    """Without a threshold: put it where this share of the recorded transitions would be rejected; None: no step is."""
+    """Without a threshold: the share of steps to reject where the model knows the data; None: no step is rejected."""
     minimal_length: int = 0
     """Steps of a rollout that are never rejected."""
 

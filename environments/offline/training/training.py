@@ -140,18 +140,19 @@ def _model(
     if reward is None:
         return PlainModel(candidates, termination=world.termination)
     chosen = settings.filter
-    threshold = chosen.threshold
-    if threshold is None and chosen.rejected_share is not None:
-        threshold = rejection_threshold(reward, table, chosen.rejected_share, settings.device)
-    return FilteredModel(
+    model = FilteredModel(
         candidates,
         reward,
         termination=world.termination,
         selection=chosen.selection,
         temperature=chosen.temperature,
-        threshold=threshold,
+        threshold=chosen.threshold,
         minimal_length=chosen.minimal_length,
     )
+    if chosen.threshold is not None or chosen.rejected_share is None:
+        return model
+    generator = torch.Generator(settings.device).manual_seed(settings.seed)
+    return model.with_threshold(rejection_threshold(model, table, chosen.rejected_share, generator=generator))
 
 
 def _train_policy(

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from environments.offline.experiments import fitted_models, made_sets
-from environments.offline.experiments.fitted_models import candidates, filtered_model, fitted
+from environments.offline.experiments.fitted_models import fitted
 from environments.offline.experiments.made_sets import SETS
 from environments.offline.experiments.offline_policies import ARMS, EXPERIMENT, SIZES, SMOKE, Arm, run
+from environments.offline.experiments.unit_candidates import UnitCandidates, change_units, in_units
 from rewardlab.dynamics.draws import StepDraws
+from tests.adapters.offline_worlds import ToyModel
 
 NAME = "random pendulum"
 
@@ -53,20 +55,15 @@ def test_a_cell_gives_one_row_and_the_same_again(arm, tmp_path):
 class Stillness(torch.nn.Module):
     """Believes in a step the less the farther it goes."""
 
-    def __init__(self):
-        super().__init__()
-        self.register_buffer("one", torch.ones(()))
-
     def forward(self, observations, actions, following):
         before = observations if following.ndim == 2 else observations[:, None]
         return -(following - before).abs().sum(-1)
 
 
 def test_the_threshold_rejects_its_share_of_the_model_s_steps(table, shared):
-    made, reward = SETS[NAME], Stillness()
-    ensemble = fitted(shared, made, table, SMOKE, seed=0).ensemble
-    threshold = fitted_models._threshold(ensemble, reward, made, table, 0)
-    model = filtered_model(ensemble, reward, made, threshold=threshold)
+    models = replace(fitted(shared, SETS[NAME], table, SMOKE, seed=0), reward=Stillness())
+    threshold = models.threshold(table, seed=0)
+    model = models.filtered_model(threshold=threshold)
     generator = torch.Generator().manual_seed(9)
     index = torch.randint(len(table), (4000,), generator=generator).numpy()
     observations, actions = (torch.as_tensor(column[index]) for column in (table.observations, table.actions))
@@ -76,6 +73,50 @@ def test_the_threshold_rejects_its_share_of_the_model_s_steps(table, shared):
     assert float(judged.float().mean()) == pytest.approx(fitted_models.REJECTED, abs=0.02)
 
 
+def test_the_penalty_takes_its_share_of_the_mean_reward(table, shared):
+    models = fitted(shared, SETS[NAME], table, SMOKE, seed=0)
+    weight = models.penalty_weight(table, seed=0)
+    kept = torch.as_tensor(np.flatnonzero(table.next_valid))
+    found = models.candidates(penalty="aleatoric").candidates(
+        torch.as_tensor(table.observations)[kept],
+        torch.as_tensor(table.actions)[kept],
+        torch.zeros(len(kept), 10, table.observation_size + 1),
+    )
+    taken = weight * float(found.penalties.mean()) / float(table.rewards.mean())
+    assert taken == pytest.approx(fitted_models.PENALISED, rel=0.1)
+
+
+# Units
+
+
+def test_candidates_of_another_unit_are_those_of_the_task_in_it():
+    unit = torch.tensor([0.01, 2.0, 1.0])
+    model, noise = ToyModel(noise=0.0), torch.zeros(5, 6, 4)
+    changed = UnitCandidates(model, unit)
+    observations, actions = torch.randn(5, 3), torch.randn(5, 2)
+    found = changed.candidates(observations, actions, noise)
+    expected = (observations / unit + 0.1 * actions[:, :1]) * unit
+    assert torch.allclose(found.next_observations, expected[:, None].expand(-1, 6, -1), atol=1e-6)
+    assert torch.equal(found.penalties, (observations / unit).abs().amax(1))
+    one = changed.one(observations, actions, noise[:, 0], torch.arange(5))
+    assert torch.allclose(one.next_observations, expected, atol=1e-6) and torch.equal(one.rewards, torch.ones(5))
+    assert (changed.candidate_count, changed.output_size) == (6, 4)
+
+
+def test_in_its_units_a_recording_changes_by_a_deviation_of_1(table):
+    unit = change_units(table)
+    scaled = in_units(table, unit)
+    deviation = (scaled.next_observations - scaled.observations)[table.next_valid].std(axis=0)
+    assert np.allclose(deviation, 1, atol=1e-3)
+    assert np.array_equal(scaled.rewards, table.rewards) and np.array_equal(scaled.actions, table.actions)
+    still = replace(table, observations=table.observations.copy(), next_observations=table.next_observations.copy())
+    still.observations[:, 1] = still.next_observations[:, 1] = 7
+    assert change_units(still)[1] == 1
+
+
+# Fits
+
+
 def test_fits_are_made_once_and_depend_on_the_seed(table, shared, monkeypatch):
     made = SETS[NAME]
     first = fitted(shared, made, table, SMOKE, seed=1)
@@ -83,16 +124,17 @@ def test_fits_are_made_once_and_depend_on_the_seed(table, shared, monkeypatch):
     again = fitted(shared, made, table, SMOKE, seed=1)
     for one, other in zip(first.ensemble.parameters(), again.ensemble.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert first.threshold == again.threshold
+    assert first.threshold(table, seed=1) == again.threshold(table, seed=1)
     for changed in ({"seed": 2}, {"seed": 1, "settings": replace(SMOKE, epochs=1)}):
         with pytest.raises(TypeError, match="NoneType"):
             fitted(shared, made, table, **{"settings": SMOKE, **changed})
 
 
 def test_a_penalty_comes_only_where_it_is_asked_for(table, shared):
-    ensemble = fitted(shared, SETS[NAME], table, SMOKE, seed=0).ensemble
-    assert candidates(ensemble).penalty is None and candidates(ensemble).candidate_count == 10
-    assert candidates(ensemble, penalty="aleatoric").penalty == "aleatoric"
+    models = fitted(shared, SETS[NAME], table, SMOKE, seed=0)
+    start = torch.as_tensor(table.observations[:1]), torch.as_tensor(table.actions[:1]), torch.zeros(1, 10, 5)
+    assert models.candidates().candidates(*start).penalties is None
+    assert models.candidates(penalty="aleatoric").candidates(*start).penalties is not None
 
 
 def test_a_recording_without_behaviour_trains_none(monkeypatch):
