@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 
 import numpy as np
@@ -167,10 +168,10 @@ class AdversarialFit:
             "iteration": self.iteration,
             "history": {name: list(values) for name, values in self.history.items()},
             **{name: _copies(network.state_dict()) for name, network in self._networks().items()},
-            "update": self._update.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "update": deepcopy(self._update.state_dict()),  # torch hands out tensors that it goes on changing
+            "optimiser": deepcopy(self._optimiser.state_dict()),
             "log_coefficient": self._log_coefficient.detach().clone(),
-            "tuner": self._tuner.state_dict(),
+            "tuner": deepcopy(self._tuner.state_dict()),
             "generator": self._draw.get_state(),
             "snapshots": self.snapshots.state_dict(),
         }
