@@ -1,4 +1,4 @@
-"""Which predictions of a model of real recordings are right, where the law is known exactly: NeoRL-2's DMSD."""
+"""Which predictions of a model of published recordings are right, where the law is known exactly: NeoRL-2's DMSD."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from paper_figures.known_law_prediction_study import (
     run_all,
 )
 
-TITLE = "Real recordings with a known law: which predictions to believe"
+TITLE = "Published recordings with a known law: which predictions to believe"
 EXTRA = ("torch",)
 
 PAPER, DATA = "2310.05422", "2503.19267"
@@ -108,7 +108,9 @@ def plot(frame: pd.DataFrame) -> Figure:
     draw_open_loop(panels[1, 1], frame)
     draw_amounts(panels[1, 2], frame, GOOD, BAD)
     seeds = int(frame.seed.nunique())
-    figure.suptitle(f"DMSD, two masses on springs: real recordings, exact law; means and 95% intervals, {seeds} seeds")
+    figure.suptitle(
+        f"DMSD, two masses on springs: published recordings, exact law; means and 95% intervals, {seeds} seeds"
+    )
     return figure
 
 

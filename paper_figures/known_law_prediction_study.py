@@ -1,4 +1,4 @@
-"""Real DMSD recordings against their exact law: what an ensemble predicts, and what a dynamics reward makes of it."""
+"""Published DMSD recordings against their law: what an ensemble predicts, and what a dynamics reward adds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -33,7 +33,7 @@ _ENOUGH = f"undecided with fewer than {SEEDS} seeds"
 SAME_KIND = (CHEETAH, HOPPER)
 _LADDER = (
     "The dynamics reward is of the noise ladder, our own substitute for the paper's adversarial training, whose code "
-    "was not released."
+    "was not released; our adversarial trainer is shown beside it, at half its usual length."
 )
 _TWO = "Two recordings of about 20,000 steps, tested on episodes of the same kind. " + _LADDER
 _NEW = (

@@ -69,7 +69,7 @@ def size_of(scale: Scale) -> Size:
             starts=150,
             ensemble=EnsembleSettings(hidden=(64, 64), max_epochs=25),
             ladder=NoiseLadderSettings(iterations=200, snapshots=20),
-            adversarial=AdversarialSettings(iterations=200),
+            adversarial=AdversarialSettings(iterations=200, behaviour=BehaviourSettings(steps=500)),
         ),
         paper=Size(
             seeds=5,

@@ -1,9 +1,10 @@
 """Dynamics models and filters against OfflineRL-Kit and MOREC's official code; see `dynamics_speed`.
 
 The promises, on one thread of a machine with nothing else to do: a training step at 7 members x 256 rows takes at most
-1.5 of the bare products' time; rollouts take a third of OfflineRL-Kit's time; a filter step takes at most 1.25 of the
-bare products' time, which are more than a third of the official filter's time, so that in float32 nobody can be three
-times as fast; with bfloat16 we are. Peers are compared where OFFLINERL_KIT and MOREC name checkouts of them.
+1.2 of the bare products' time, which are two thirds of OfflineRL-Kit's; rollouts take a third of its time or less, but
+not with MOPO's penalty, which needs the products of all members; a filter step takes at most 1.25 of the bare products'
+time, which are more than a third of the official filter's: in float32 nobody can be three times as fast. With bfloat16
+we are. The bounds below leave room for a busy machine. Peers are compared where OFFLINERL_KIT and MOREC name checkouts.
 """
 
 import dataclasses
@@ -101,7 +102,7 @@ def test_how_fast(work, capsys, record_property):
     kind, changed, theirs = WORKS[work]
     against_bare, against_peer = result["ratio"]["bare"], result["ratio"].get(theirs)
     if kind in ("training", "filter"):
-        assert against_bare >= 1 / (1.5 if kind == "training" else 1.25)
+        assert against_bare >= 1 / (1.35 if kind == "training" else 1.25)
     if against_peer is not None:
-        promise = {"training": 1.0, "rollouts": 3.0, "rollouts_penalised": 1.0, "filter": 2.0}[kind]
+        promise = {"training": 1.15, "rollouts": 3.0, "rollouts_penalised": 1.1, "filter": 1.9}[kind]
         assert against_peer >= (3.0 if changed.get("precision") else promise)
