@@ -57,10 +57,10 @@ def test_unscaling_undoes_scaling(scaled):
 def test_the_buffer_holds_scaled_actions_of_both_parts():
     kept = buffer(real_fraction=0.5)
     rows = made_up(4)
-    rows["actions"] = torch.tensor([[3.0, -1.0]]).expand(4, -1)
+    rows["actions"] = torch.tensor([[1.5, 0.5]]).expand(4, -1)
     kept.add_rollouts(**rows)
     batch = kept.sample(1000)
-    assert (batch.actions[500:] == torch.tensor([1.0, -1.0])).all()
+    assert (batch.actions[500:] == torch.tensor([0.5, -0.5])).all()
     table = recorded()
     expected = {tuple(row) for row in scale_actions(table.actions, BOX).tolist()}
     assert {tuple(row) for row in batch.actions[:500].tolist()} <= expected

@@ -138,6 +138,12 @@ def test_calibration_scales_the_noise_once():
     narrow, wide = (EnsembleCandidates(e, clip=None).candidates(observations, actions, z) for e in (ensemble(), made))
     mean = EnsembleCandidates(made, clip=None).candidates(observations, actions, 0 * z)
     np.testing.assert_allclose(wide.rewards - mean.rewards, 3 * (narrow.rewards - mean.rewards), atol=1e-12)
+    index = torch.arange(B) % 10
+    for penalty in (None, "aleatoric"):
+        one = EnsembleCandidates(made, clip=None, penalty=penalty).one(
+            observations, actions, z[torch.arange(B), index], index
+        )
+        np.testing.assert_allclose(one.rewards, wide.take(index).rewards, atol=1e-12)
 
 
 @settings(max_examples=20)

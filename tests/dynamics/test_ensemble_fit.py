@@ -168,6 +168,18 @@ def test_rows_without_a_next_observation_are_not_used():
     assert not unknown[one[1].holdout_rows].any()
 
 
+def test_inputs_are_standardised_by_the_training_rows_alone():
+    table = linear_table(50)
+    unknown = table.steps == 4
+    following = np.where(unknown[:, None], table.observations, table.next_observations)
+    fit = EnsembleFit(linear_table(50, next_valid=~unknown, next_observations=following), SMALL, seed=0)
+    training = np.setdiff1d(np.flatnonzero(~unknown), fit.holdout_rows)
+    inputs = np.concatenate([table.observations, table.actions], axis=1)[training].astype(np.float64)
+    scaler = fit.ensemble.input_scaler
+    np.testing.assert_allclose(scaler.mean, inputs.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(scaler.standard_deviation, inputs.std(axis=0), rtol=1e-6)
+
+
 def test_each_member_has_a_bootstrap_of_its_own():
     fit = EnsembleFit(linear_table(200), SMALL, seed=0)
     distinct = [len(set(rows.tolist())) for rows in fit._bootstrap]

@@ -1,6 +1,7 @@
 """The training command with a death in it: `python -m tests.environments.offline.training.killed_training DATA FOLDER`.
 
-STAGE:TURN in the variable KILLED_AT kills the process by SIGKILL once that stage has written so many rows.
+STAGE:TURN in the variable KILLED_AT kills the process by SIGKILL once that stage has written so many rows;
+STAGE:NUMBER in KILLED_IN_CHECKPOINT kills it half way through writing that stage's so-manieth checkpoint.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from environments.offline.training import stages
 from environments.offline.training.settings import FilterSettings, TrainingSettings
 from environments.offline.training.training import train
+from long_runs import checkpoints
 from rewardlab.adapters.offline_settings import OfflineSettings
 from rewardlab.dynamics import EnsembleSettings, NoiseLadderSettings
 
@@ -52,7 +54,22 @@ def main(data, folder):
             os.kill(os.getpid(), signal.SIGKILL)
 
     stages.RunLog.write = deadly
+    _die_in_checkpoint(os.environ.get("KILLED_IN_CHECKPOINT", ":0"))
     train(small_settings(data), folder, quiet=True)
+
+
+def _die_in_checkpoint(place):
+    name, _, number = place.partition(":")
+    to_disk, files = checkpoints._to_disk, []
+
+    def deadly(path):
+        to_disk(path)
+        if path.parents[2].name == name:  # STAGE/checkpoints/.part-step-00000012/model.safetensors
+            files.append(path)
+            if len(files) == 4 * int(number) - 2:  # four files a checkpoint: the second of this one is written
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoints._to_disk = deadly
 
 
 if __name__ == "__main__":
