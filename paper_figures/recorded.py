@@ -1,8 +1,8 @@
 """Figures drawn from a recorded run: training that nobody waits for while a report is made.
 
-A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `results/<scale>/<id>/` of the package
-that ran it, `llm_scale` or `environments.offline`. `python -m <package>.experiments <id> --scale <scale>` writes it: the
-data, and in run.json the command, machine, versions, seeds and wall time. At the other scales the figure computes.
+A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `results/<scale>/<id>/` of the
+package that ran it, `llm_scale` or `environments.offline`. `python -m <package>.experiments <id> --scale <scale>` writes
+it: the data, and in run.json the command, machine, versions, seeds and wall time. At other scales the figure computes.
 """
 
 import json
@@ -29,7 +29,7 @@ def recorded_run(figure: str, scale: str, root: Path) -> dict[str, Any]:
     path = recorded_folder(figure, scale, root) / "run.json"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{figure} at scale {scale} is drawn from a recorded run, and there is none in {path.parent}; make it with: "
-            f"python -m <package>.experiments {figure} --scale {scale}, the package one of {', '.join(PACKAGES)}"
+            f"{figure} at scale {scale} is drawn from a recorded run, and there is none in {path.parent}; make it "
+            f"with: python -m <package>.experiments {figure} --scale {scale}, the package {' or '.join(PACKAGES)}"
         )
     return json.loads(path.read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from rewardlab.adapters.gymnasium import PotentialShaping, VectorPotentialShapin
 from rewardlab.adapters.shaping_check import check_shaping
 from rewardlab.exact import FiniteMDP
 from tests.adapters.worlds import Corridor
+from tests.dynamics.bad_inputs import CASES as OF_DYNAMICS
 
 one = FiniteMDP.random(4, 3, rng=0)
 ends = FiniteMDP.random(4, 3, rng=0, episodic=True)  # state 2 ends the episode
@@ -295,6 +296,8 @@ CASES = {
     "barfi: auxiliary": lambda: s.tabular_barfi(one, primary, auxiliary[:3], [s.Arm("blend")]),
     "barfi: auxiliary of other arms": lambda: s.tabular_barfi(one, primary, reward.T[..., :3], [s.Arm("blend")] * 2),
     "barfi: potential": lambda: s.tabular_barfi(one, primary, auxiliary, [s.Arm("potential")], potential=np.zeros(3)),
+    # transition tables and dynamics models: these bring their messages
+    **{name: call for name, (call, _, _) in OF_DYNAMICS.items()},
 }
 
 

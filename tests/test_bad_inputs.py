@@ -8,6 +8,8 @@ from pathlib import Path
 import gymnasium
 import pytest
 
+from tests.dynamics.bad_inputs import CASES as OF_DYNAMICS
+
 NORMS = "'1', '2', 'inf', 'weighted_1', 'weighted_2', 'weighted_inf'"
 NORMALISERS = f"'none', {NORMS}"
 FORMS = "'none', 'epic', 'dard', 'srrd', 'val_potential', 'val', 'minimal', 'minimal_unweighted', 'minimal_potential'"
@@ -350,6 +352,7 @@ EXPECTED = {
         "auxiliary has shape (4, 3, 3), expected (*batch, 4, 3, 4) or (*batch, 4, 3)",
     ),
     "barfi: potential": (ValueError, "potential has shape (3,), expected (4,) or (arms, 4)"),
+    **{name: (kind, message) for name, (_, kind, message) in OF_DYNAMICS.items()},
 }
 
 

@@ -83,7 +83,8 @@ PAPERS: tuple[Paper, ...] = (
         functions=("environments.offline.neorl.read_neorl", "environments.offline.scores.normalised_score"),
     ),
     Paper(
-        title="NeoRL-2: Near Real-World Benchmarks for Offline Reinforcement Learning with Extended Realistic Scenarios",
+        title="NeoRL-2: Near Real-World Benchmarks for Offline Reinforcement Learning with Extended Realistic "
+        "Scenarios",
         year=2025,
         arxiv="2503.19267",
         question=QUESTION,

@@ -55,6 +55,7 @@ class GaussianEnsemble(nn.Module):
         input_scaler: Standardises observation and action together.
         calibration: `(D,)` factor on the predicted standard deviations, 1 until calibrated. It is part of every log
             variance that `forward` and `predict_members` return: nobody needs to apply it again.
+        output_scale: `(D,)` unit that the last layer's outputs are in; 1 where the fit was to raw targets.
 
     Source:
         The dynamics model of MOREC (arXiv 2310.05422), which is that of MOPO (arXiv 2005.13239) and MOBILE. The
@@ -69,6 +70,7 @@ class GaussianEnsemble(nn.Module):
 
     elite_indices: Tensor
     calibration: Tensor
+    output_scale: Tensor
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class GaussianEnsemble(nn.Module):
         self.min_log_variance = nn.Parameter(torch.full((self.output_size,), -10.0))
         self.register_buffer("elite_indices", torch.arange(self.elites))
         self.register_buffer("calibration", torch.ones(self.output_size))
+        self.register_buffer("output_scale", torch.ones(self.output_size))
         self.to(generator.device)
 
     @property
@@ -148,12 +151,12 @@ class GaussianEnsemble(nn.Module):
             mean, log_variance = self.network(inputs, members)
         else:
             mean, log_variance = self.split(self._without_gradient(inputs, members))
-        return mean, self._calibrated(log_variance)
+        return self._in_units(mean, log_variance)
 
     def network(
         self, inputs: Float[Tensor, "members b inputs"], members: Int[Tensor, " chosen"] | None = None
     ) -> tuple[Float[Tensor, "members b outputs"], Float[Tensor, "members b outputs"]]:
-        """Mean and log variance (bounded, not calibrated) from standardised inputs: what is trained."""
+        """Mean and log variance (bounded, not calibrated, in units of `output_scale`) from standardised inputs."""
         activate = ACTIVATIONS[self.activation]
         last = len(self.weights) - 1
         values = inputs
@@ -167,7 +170,7 @@ class GaussianEnsemble(nn.Module):
     def _without_gradient(
         self, inputs: Float[Tensor, "members b inputs"], members: Int[Tensor, " chosen"] | None
     ) -> Float[Tensor, "members b two_outputs"]:
-        """What the last layer gives, some rows of one member at a time, so that what lies between stays in the cache."""
+        """What the last layer gives, some rows of one member at a time: what lies between stays in the cache."""
         activate = ACTIVATIONS[self.activation]
         last = len(self.weights) - 1
         chosen = range(self.members) if members is None else members.tolist()
@@ -225,7 +228,7 @@ class GaussianEnsemble(nn.Module):
                     values = values if layer == last else activate(values)
                 groups.append(values)
         mean, log_variance = self.split(torch.cat(groups)[torch.argsort(order)])
-        return mean, self._calibrated(log_variance)
+        return self._in_units(mean, log_variance)
 
     def split(
         self, outputs: Float[Tensor, "*batch two_outputs"]
@@ -234,5 +237,6 @@ class GaussianEnsemble(nn.Module):
         mean, log_variance = outputs.chunk(2, dim=-1)
         return mean, soft_clamp(log_variance, self.min_log_variance, self.max_log_variance)
 
-    def _calibrated(self, log_variance: Tensor) -> Tensor:
-        return log_variance + 2 * self.calibration.log()
+    def _in_units(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        """In the task's units, calibrated."""
+        return mean * self.output_scale, log_variance + 2 * (self.calibration * self.output_scale).log()

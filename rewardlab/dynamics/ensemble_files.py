@@ -103,7 +103,7 @@ def _check_shapes(path: Path, shapes: dict[str, tuple], settings: dict) -> None:
     for layer, (before, after) in enumerate(pairwise(sizes)):
         expected[f"weights.{layer}"] = (settings["members"], before, after)
         expected[f"biases.{layer}"] = (settings["members"], 1, after)
-    expected |= dict.fromkeys(("max_log_variance", "min_log_variance", "calibration"), (outputs,))
+    expected |= dict.fromkeys(("max_log_variance", "min_log_variance", "calibration", "output_scale"), (outputs,))
     expected |= {f"input_scaler.{name}": (inputs,) for name in ("mean", "standard_deviation")}
     if missing := sorted(set(expected) - set(shapes)):
         raise ValueError(f"{path} has no tensor {missing[0]}")
@@ -126,7 +126,7 @@ def _check_values(path: Path, tensors: dict[str, torch.Tensor], settings: dict) 
         raise ValueError(
             f"{path}: elite_indices is {elites}, expected different members from 0 to {settings['members'] - 1}"
         )
-    for name in ("calibration", "input_scaler.standard_deviation"):
+    for name in ("calibration", "output_scale", "input_scaler.standard_deviation"):
         if (tensors[name] <= 0).any():
             raise ValueError(f"{path}: {name} has a number that is not above 0")
 

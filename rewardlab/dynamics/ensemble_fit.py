@@ -15,6 +15,7 @@ from rewardlab.checks import check_finite, check_scalar
 from rewardlab.dynamics.ensemble import GaussianEnsemble
 from rewardlab.dynamics.ensemble_gradient import EnsembleGradient, ensemble_loss
 from rewardlab.dynamics.ensemble_settings import EnsembleReport, EnsembleSettings
+from rewardlab.dynamics.scaling import Standardiser
 from rewardlab.transition_table import TransitionTable
 
 __all__ = ["EnsembleFit", "EnsembleReport", "EnsembleSettings", "ensemble_loss", "fit_ensemble", "model_targets"]
@@ -99,6 +100,8 @@ class EnsembleFit:
             generator=self._generator,
         ).to(device, dtype)
         self._constant = self._fit_scaler(table, training)
+        if settings.target_units == "standard_deviation":
+            self._fit_output_scale(table, training)
         self._inputs, self._targets = self._prepare(table, training, device, dtype)
         self._holdout = self._prepare(table, self.holdout_rows, device, dtype)
         self._best = [weight.detach().clone() for weight in self._member_parameters()]
@@ -230,6 +233,12 @@ class EnsembleFit:
         return tuple(np.flatnonzero((inputs == inputs[:1]).all(axis=0)).tolist())
 
     @torch.no_grad()
+    def _fit_output_scale(self, table: TransitionTable, rows: np.ndarray) -> None:
+        columns = [getattr(table, name)[rows] for name in ("observations", "next_observations", "rewards")]
+        scaler = Standardiser(self.ensemble.output_size).fit(model_targets(*columns))
+        self.ensemble.output_scale.copy_(scaler.standard_deviation)
+
+    @torch.no_grad()
     def _prepare(self, table, rows: np.ndarray, device, dtype) -> tuple[Tensor, Tensor]:
         columns = {
             name: getattr(table, name)[rows] for name in ("observations", "actions", "next_observations", "rewards")
@@ -239,7 +248,8 @@ class EnsembleFit:
         )
         targets = model_targets(columns["observations"], columns["next_observations"], columns["rewards"])
         check_finite("next_observations - observations", targets)
-        return self.ensemble.inputs(observations, actions), torch.as_tensor(targets).to(device, dtype)
+        targets = torch.as_tensor(targets).to(device, dtype) / self.ensemble.output_scale
+        return self.ensemble.inputs(observations, actions), targets
 
     def _step(self, rows: Int[Tensor, "members b"]) -> Tensor:
         shape = (*rows.shape, -1)

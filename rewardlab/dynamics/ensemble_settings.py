@@ -30,6 +30,10 @@ class EnsembleSettings:
         patience: Epochs in a row without improvement after which the fit ends.
         improvement: An improvement is a member's held-out error smaller than its best by this share of it.
         max_epochs: Most epochs; None: as many as improve.
+        target_units: What changes and rewards are fitted in: "raw", as the official code does, or "standard_deviation",
+            each column in that of its own in the training rows. Raw, the held-out error that ends the fit and chooses
+            the elites is that of the largest column: positions that change by hundredths beside speeds that change by
+            ones are hardly learned. The ensemble predicts in the task's units either way.
 
     Raises:
         TypeError: If a number is no number.
@@ -49,6 +53,7 @@ class EnsembleSettings:
     patience: int = 5
     improvement: float = 0.01
     max_epochs: int | None = None
+    target_units: str = "raw"
 
     def __post_init__(self) -> None:
         for name in ("members", "batch_size", "holdout_limit", "patience"):
@@ -57,6 +62,7 @@ class EnsembleSettings:
         for layer, size in enumerate(self.hidden):
             check_scalar(f"hidden[{layer}]", size, low=1, whole=True)
         check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("target_units", self.target_units, ("raw", "standard_deviation"))
         for layer, decay in enumerate(self.layer_decays):
             check_scalar(f"weight_decays[{layer}]", decay, low=0)
         if len(self.layer_decays) != len(self.hidden) + 1:
@@ -85,7 +91,8 @@ class EnsembleReport:
 
     Attributes:
         epochs: Epochs run.
-        holdout_errors: `(E,)` each member's best mean squared error on the held-out rows, raw units, all outputs.
+        holdout_errors: `(E,)` each member's best mean squared error on the held-out rows, over all outputs, in
+            `target_units`.
         elites: Members that predict, best first.
         training_rows: Rows each member's bootstrap is drawn from, and as many as it has.
         holdout_rows: Places in the table of the rows held out, for a calibration.

@@ -114,6 +114,17 @@ def test_constants_are_the_settings():
     assert OfflineSettings().buffer_size == 2000 * 100 * 5
 
 
+def test_defaults_are_the_launch_scripts():
+    expected = {
+        "updates": 3000 * 1000, "batch_size": 256, "real_fraction": 0.05, "rollout_every": 1000, "rollout_batch": 2000,
+        "horizon": 100, "retained": 5, "truncation": "terminal", "hidden": (256, 256), "discount": 0.99,
+        "target_step": 0.005, "actor_learning_rate": 1e-4, "critic_learning_rate": 3e-4,
+        "temperature_learning_rate": 1e-4, "successor_samples": 10, "nonnegative_target": True,
+        "deterministic_backup": False, "temperature": None, "target_entropy": None,
+    }  # fmt: skip
+    assert {name: getattr(OfflineSettings(), name) for name in expected} == expected
+
+
 def test_the_target_network_takes_its_step():
     sac = with_rows(agent(target_step=0.25, host="mobile", penalty_weight=0.0))
     old = [one.clone() for one in sac.critic_target.parameters()]

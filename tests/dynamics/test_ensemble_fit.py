@@ -312,3 +312,43 @@ def positions_and_velocities(table):
     """Without the target, which jumps once an episode as nothing in the observation says."""
     observations, following = (array[:, :4].copy() for array in (table.observations, table.next_observations))
     return replace(table, observations=observations, next_observations=following)
+
+
+def in_other_units(table, factors, reward_factor):
+    """The same recording in other units of observation and reward."""
+    changed = {name: getattr(table, name) * factors for name in ("observations", "next_observations")}
+    return replace(table, **changed, rewards=table.rewards * np.float32(reward_factor))
+
+
+def test_fitted_in_standard_deviations_units_do_not_matter():
+    table = linear_table(rows=120, seed=0)
+    factors = 2.0 ** np.arange(-8, -8 + 6 * table.observation_size, 6, dtype=np.float32)  # exact in binary
+    other = in_other_units(table, factors, 16.0)
+    chosen = EnsembleSettings(
+        members=2, elites=1, hidden=(16,), batch_size=32, max_epochs=5, target_units="standard_deviation"
+    )
+    rows = torch.as_tensor(table.observations).double(), torch.as_tensor(table.actions).double()
+    scale = torch.as_tensor(np.append(factors, 16.0)).double()
+    predicted = []
+    for recording, observations in ((table, rows[0]), (other, rows[0] * scale[:-1])):
+        ensemble, report = fit_ensemble(recording, chosen, seed=0, dtype=torch.float64)
+        mean, log_variance = ensemble(observations, rows[1])
+        predicted.append((mean, log_variance, report.holdout_errors))
+    torch.testing.assert_close(predicted[1][0], predicted[0][0] * scale, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(predicted[1][1], predicted[0][1] + 2 * scale.log(), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(predicted[1][2], predicted[0][2], rtol=1e-6)
+
+
+def test_raw_targets_leave_small_columns_unlearned_where_others_are_large():
+    table = linear_table(rows=400, seed=0)
+    factors = np.ones(table.observation_size, dtype=np.float32)
+    factors[0] = 1e-3
+    small = in_other_units(table, factors, 1.0)
+    errors = {}
+    for units in ("raw", "standard_deviation"):
+        chosen = EnsembleSettings(members=2, elites=2, hidden=(32,), batch_size=32, max_epochs=15, target_units=units)
+        ensemble, _ = fit_ensemble(small, chosen, seed=0)
+        mean = ensemble(torch.as_tensor(small.observations), torch.as_tensor(small.actions))[0].mean(0)[:, 0]
+        change = torch.as_tensor(small.next_observations - small.observations)[:, 0]
+        errors[units] = float((mean - change).square().mean() / change.var())
+    assert errors["standard_deviation"] < 0.1 * errors["raw"]

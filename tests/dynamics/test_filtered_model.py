@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardlab.dynamics.candidates import EnsembleCandidates
+from rewardlab.dynamics.candidates import Candidates, EnsembleCandidates, Prediction
 from rewardlab.dynamics.discriminator import Discriminator
 from rewardlab.dynamics.draws import StepDraws, uniform_index
 from rewardlab.dynamics.dynamics_reward import DynamicsReward
@@ -128,6 +128,13 @@ def test_terminal_wins_over_rejected():
     assert step.truncated.tolist() == [True, True, False] and step.terminals.tolist() == [False, False, True]
 
 
+def test_defaults_are_the_launch_scripts():
+    model = FilteredModel(LinearModel(), near_zero, termination=never)
+    assert (model.selection, model.temperature, model.threshold, model.minimal_length) == ("softmax", 0.1, 0.6, 0)
+    made = EnsembleCandidates(GaussianEnsemble(3, 2, hidden=(4,), generator=torch.Generator().manual_seed(0)))
+    assert (made.samples_per_elite, made.candidate_count, made.clip, made.clip_rewards) == (2, 10, 25.0, True)
+
+
 def test_the_threshold_itself_passes():
     step = one_step(*walk(3.0, start=2.0, threshold=0.5))  # to 5: exactly 0.5
     assert step.truncated.tolist() == [False, False, False]
@@ -200,6 +207,70 @@ def test_a_single_candidate_is_the_plain_model():
     for kind in ("argmax", "softmax", "uniform"):
         step = filtered(LinearModel(count=1), selection=kind).step(observations, actions, FIRST, draws())
         assert torch.equal(step.next_observations, plain.next_observations)
+
+
+def test_another_threshold_is_all_that_changes():
+    override, ends = (lambda o, a, n: n[:, 0]), (lambda o, a, n: n[:, 0] > 0.5)
+    model = filtered(
+        temperature=3.0, selection="argmax", minimal_length=2, termination=ends, reward_override=override, threshold=0.1
+    )
+    other = model.with_threshold(0.7)
+    assert {**vars(other), "threshold": 0.1} == vars(model) and other.threshold == 0.7
+    assert model.with_threshold(None).threshold is None and model.threshold == 0.1
+
+
+def test_the_predicted_reward_is_not_judged():
+    class Generous(LinearModel):
+        def candidates(self, observations, actions, noise):
+            made = super().candidates(observations, actions, noise)
+            return Candidates(made.next_observations, 100 - made.rewards)
+
+    observations, actions = batch()
+    for kind in ("argmax", "softmax"):
+        poor, rich = (
+            filtered(model, selection=kind).step(observations, actions, FIRST, draws())
+            for model in (LinearModel(), Generous())
+        )
+        assert torch.equal(poor.index, rich.index) and torch.equal(100 - poor.rewards, rich.rewards)
+
+
+class Noise:
+    """Candidates are their noise, whatever the observation."""
+
+    output_size = 2
+
+    def __init__(self, count):
+        self.candidate_count = count
+
+    def candidates(self, observations, actions, noise):
+        return Candidates(noise[..., :1], noise[..., 1])
+
+    def one(self, observations, actions, noise, index):
+        return Prediction(noise[:, :1], noise[:, 1])
+
+
+def filtered_noise(count, rows, reward, **options):
+    model, nothing = filtered(Noise(count), reward, **options), torch.zeros(rows, 1)
+    d = StepDraws.sample(rows, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return model.step(nothing, nothing, torch.ones(rows, dtype=torch.long), d).next_observations[:, 0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_with_many_candidates_the_law_is_the_proposal_times_the_exponential_of_the_reward(temperature):
+    """Of a normal proposal and the reward s', that is the normal around 1 / temperature."""
+    taken = filtered_noise(200, 4000, lambda o, a, n: n[..., 0], temperature=temperature)
+    assert float(taken.mean()) == pytest.approx(1 / temperature, abs=4 / 4000**0.5 + 0.02)
+    assert float(taken.var()) == pytest.approx(1, abs=4 * (2 / 4000) ** 0.5 + 0.02)
+
+
+def test_a_perfect_ranking_finds_what_is_among_the_candidates():
+    """One of 25 places is right, and 10 candidates are offered: 1 - (1 - 1/25)^10 = 0.3352."""
+    right = torch.special.ndtri(torch.tensor(24 / 25, dtype=torch.float64))
+    taken = filtered_noise(10, 20_000, lambda o, a, n: (n[..., 0] > right).double(), selection="argmax")
+    expected = 1 - (1 - 1 / 25) ** 10
+    assert expected == pytest.approx(0.3352, abs=5e-5)
+    found = float((taken > right).double().mean())
+    assert found == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 20_000) ** 0.5)
 
 
 def test_bad_functions_are_named():

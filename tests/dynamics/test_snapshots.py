@@ -34,6 +34,14 @@ def test_keeps_every_jth_of_the_last(count, keep_last, every):
 def test_the_defaults_are_forty_of_the_last_four_hundred():
     queue = SnapshotQueue()
     assert (queue.keep_last, queue.every) == (400, 10)
+    of_mobile = SnapshotQueue(every=40)
+    for number in range(450):
+        for each in (queue, of_mobile):
+            each.add(NETWORK, low=0.0, high=1.0)
+        if number == 99:
+            assert queue.chosen() == list(range(0, 100, 10)) and of_mobile.chosen() == [0, 40, 80]
+    assert queue.chosen() == list(range(50, 450, 10)) and of_mobile.chosen() == list(range(50, 450, 40))
+    assert (len(queue.chosen()), len(of_mobile.chosen())) == (40, 10)
 
 
 def test_stacks_the_chosen_weights_with_their_own_ends():

@@ -9,9 +9,7 @@ from environments.offline.experiments import fitted_models, made_sets
 from environments.offline.experiments.fitted_models import fitted
 from environments.offline.experiments.made_sets import SETS
 from environments.offline.experiments.offline_policies import ARMS, EXPERIMENT, SIZES, SMOKE, Arm, run
-from environments.offline.experiments.unit_candidates import UnitCandidates, change_units, in_units
 from rewardlab.dynamics.draws import StepDraws
-from tests.adapters.offline_worlds import ToyModel
 
 NAME = "random pendulum"
 
@@ -84,34 +82,6 @@ def test_the_penalty_takes_its_share_of_the_mean_reward(table, shared):
     )
     taken = weight * float(found.penalties.mean()) / float(table.rewards.mean())
     assert taken == pytest.approx(fitted_models.PENALISED, rel=0.1)
-
-
-# Units
-
-
-def test_candidates_of_another_unit_are_those_of_the_task_in_it():
-    unit = torch.tensor([0.01, 2.0, 1.0])
-    model, noise = ToyModel(noise=0.0), torch.zeros(5, 6, 4)
-    changed = UnitCandidates(model, unit)
-    observations, actions = torch.randn(5, 3), torch.randn(5, 2)
-    found = changed.candidates(observations, actions, noise)
-    expected = (observations / unit + 0.1 * actions[:, :1]) * unit
-    assert torch.allclose(found.next_observations, expected[:, None].expand(-1, 6, -1), atol=1e-6)
-    assert torch.equal(found.penalties, (observations / unit).abs().amax(1))
-    one = changed.one(observations, actions, noise[:, 0], torch.arange(5))
-    assert torch.allclose(one.next_observations, expected, atol=1e-6) and torch.equal(one.rewards, torch.ones(5))
-    assert (changed.candidate_count, changed.output_size) == (6, 4)
-
-
-def test_in_its_units_a_recording_changes_by_a_deviation_of_1(table):
-    unit = change_units(table)
-    scaled = in_units(table, unit)
-    deviation = (scaled.next_observations - scaled.observations)[table.next_valid].std(axis=0)
-    assert np.allclose(deviation, 1, atol=1e-3)
-    assert np.array_equal(scaled.rewards, table.rewards) and np.array_equal(scaled.actions, table.actions)
-    still = replace(table, observations=table.observations.copy(), next_observations=table.next_observations.copy())
-    still.observations[:, 1] = still.next_observations[:, 1] = 7
-    assert change_units(still)[1] == 1
 
 
 # Fits

@@ -6,6 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from environments import data
+from environments.offline.neorl2 import read_neorl2
 from environments.offline.scores import (
     REFERENCES,
     normalised_score,
@@ -36,6 +38,31 @@ WORKED = [
 @pytest.mark.parametrize(("task", "value", "score"), WORKED)
 def test_worked_numbers(task, value, score):
     assert normalised_score(task, value) == pytest.approx(score, abs=5.1e-5)
+
+
+NEORL2 = {
+    "Pipeline": (-296, 751),
+    "Simglucose": (9.75, 475),
+    "RocketRecovery": (-176, 208),
+    "RandomFrictionHopper": (-3, 503),
+    "DMSD": (30.60, 849.51),
+    "Fusion": (-107.601, 98.05),
+    "Salespromotion": (357.62, 602.21),
+    "SafetyHalfCheetah": (-283, 2507),
+}
+
+
+def test_references_of_the_near_real_tasks():
+    found = {name.removeprefix("neorl2/"): ends for name, ends in REFERENCES.items() if name.startswith("neorl2/")}
+    assert found == NEORL2
+
+
+@pytest.mark.parametrize("task", ["DMSD", "SafetyHalfCheetah"])
+def test_the_published_score_of_a_recording_is_that_of_its_mean_return(task):
+    """Not so for Pipeline: its training file scores -12 on average, and 69.2 is published."""
+    table = read_neorl2(data.path(f"neorl2/{task}-high-100000-train.npz")).table
+    score = normalised_score(f"neorl2/{task}", table.episode_returns.mean())
+    assert score == pytest.approx(by_method("neorl2", "data")[task], abs=0.05)
 
 
 def test_the_hopper_minimum_keeps_its_sign():
