@@ -1,7 +1,7 @@
 """Figures drawn from a recorded run: training that nobody waits for while a report is made.
 
 A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `results/<scale>/<id>/` of the
-package that ran it, `llm_scale` or `environments.offline`. `python -m <package>.experiments <id> --scale <scale>` writes
+package that ran it, `llm_scale` or `environments.offline`. Its command `python -m <package>.experiments <id>` writes
 it: the data, and in run.json the command, machine, versions, seeds and wall time. At other scales the figure computes.
 """
 
@@ -15,9 +15,8 @@ PACKAGES = ("llm_scale", "environments.offline")
 
 
 def recorded_folder(figure: str, scale: str, root: Path) -> Path:
-    """Where a figure's recorded run of a scale lies; where the first package would keep it if there is none."""
-    folders = [root.joinpath(*package.split("."), "results", scale, figure) for package in PACKAGES]
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    """Where a figure's recorded run of a scale lies, whether there is one or not."""
+    return _package(figure, root) / "results" / scale / figure
 
 
 def recorded_run(figure: str, scale: str, root: Path) -> dict[str, Any]:
@@ -28,8 +27,15 @@ def recorded_run(figure: str, scale: str, root: Path) -> dict[str, Any]:
     """
     path = recorded_folder(figure, scale, root) / "run.json"
     if not path.is_file():
+        package = ".".join(_package(figure, root).relative_to(root).parts)
         raise FileNotFoundError(
-            f"{figure} at scale {scale} is drawn from a recorded run, and there is none in {path.parent}; make it "
-            f"with: python -m <package>.experiments {figure} --scale {scale}, the package {' or '.join(PACKAGES)}"
+            f"{figure} at scale {scale} is drawn from a recorded run, and there is none in {path.parent}; "
+            f"make it with: python -m {package}.experiments {figure} --scale {scale}"
         )
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _package(figure: str, root: Path) -> Path:
+    """The package that has the experiment of a figure's name; the first where none has."""
+    folders = [root.joinpath(*package.split(".")) for package in PACKAGES]
+    return next((folder for folder in folders if (folder / "experiments" / f"{figure}.py").is_file()), folders[0])

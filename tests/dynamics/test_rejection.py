@@ -65,10 +65,10 @@ def test_only_rows_with_a_next_observation_are_tried():
 
 def test_bad_input():
     chance = torch.Generator().manual_seed(0)
-    with pytest.raises(ValueError, match="share is 1.5"):
+    with pytest.raises(ValueError, match=r"share is 1\.5"):
         rejection_threshold(model(), table(), 1.5, generator=chance)
     with pytest.raises(ValueError, match="no row with next_valid"):
         rejection_threshold(model(), table(next_valid=np.zeros(50, dtype=bool)), 0.5, generator=chance)
+    broken = model(judge=lambda observations, actions, following: torch.full((len(observations),), torch.nan))
     with pytest.raises(ValueError, match=r"dynamics_reward\[0\] is nan"):
-        broken = model(judge=lambda observations, actions, following: torch.full((len(observations),), torch.nan))
         rejection_threshold(broken, table(), 0.5, generator=chance)
