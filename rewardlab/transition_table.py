@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-__all__ = ["TransitionTable"]
+__all__ = ["TransitionTable", "check_table"]
 
 _FLOATS = ("observations", "actions", "rewards", "next_observations")
 _FLAGS = ("terminals", "timeouts", "next_valid")
@@ -233,6 +233,18 @@ class TransitionTable:
             raise ValueError(
                 f"next_observations[{row}] is not observations[{row + 1}], which follows it in the same episode"
             )
+
+
+def check_table(table: object) -> TransitionTable:
+    """Return `table` if it is one.
+
+    Raises:
+        TypeError: If it is anything else, such as what a loader returns, which holds the table and a report.
+    """
+    if not isinstance(table, TransitionTable):
+        hint = "; take its .table" if hasattr(table, "table") else ""
+        raise TypeError(f"table is a {type(table).__name__}, expected a TransitionTable{hint}")
+    return table
 
 
 def _first(mask: np.ndarray) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 from tests.environments.offline.tables import COLUMNS, DATA, assert_same, make_table, tables
 
 
@@ -214,3 +214,13 @@ def test_episodes_are_chosen_by_numbers_only():
             table.episodes(chosen)
     with pytest.raises(ValueError, match="at least one episode"):
         table.episodes([])
+
+
+def test_what_a_loader_returns_is_no_table():
+    class Loaded:
+        table = None
+
+    with pytest.raises(TypeError, match=r"table is a Loaded, expected a TransitionTable; take its \.table"):
+        check_table(Loaded())
+    with pytest.raises(TypeError, match="table is a dict, expected a TransitionTable$"):
+        check_table({})

@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 from rewardlab.dynamics.adversarial import AdversarialFit, fit_adversarial
 from rewardlab.dynamics.adversarial_settings import AdversarialSettings, EntropyBonus, ProximalSettings
 from rewardlab.dynamics.behaviour import BehaviourSettings, GaussianPolicy, fit_behaviour_cloning
-from rewardlab.dynamics.calibration import CalibrationReport, calibrate, coverage
+from rewardlab.dynamics.calibration import CalibrationReport, calibrate, coverage, standardised_errors
 from rewardlab.dynamics.candidates import CandidateModel, Candidates, EnsembleCandidates, Prediction
 from rewardlab.dynamics.discriminator import Discriminator
 from rewardlab.dynamics.draws import StepDraws
@@ -92,4 +92,5 @@ __all__ = [
     "save_ensemble",
     "select",
     "selection_probabilities",
+    "standardised_errors",
 ]

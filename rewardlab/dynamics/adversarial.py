@@ -19,7 +19,7 @@ from rewardlab.dynamics.dynamics_reward import DynamicsReward
 from rewardlab.dynamics.generator import DynamicsRollout, GaussianGenerator, roll_out_generator
 from rewardlab.dynamics.generator_updates import make_update
 from rewardlab.dynamics.snapshots import SnapshotQueue
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 
 __all__ = ["AdversarialFit", "fit_adversarial"]
 
@@ -79,7 +79,7 @@ class AdversarialFit:
     ):
         self.settings = settings = AdversarialSettings() if settings is None else settings
         self.seed = check_scalar("seed", seed, low=0, whole=True)
-        valid = torch.as_tensor(np.flatnonzero(table.next_valid))
+        valid = torch.as_tensor(np.flatnonzero(check_table(table).next_valid))
         if len(valid) < 2:
             raise ValueError(f"table has {len(valid)} rows with a valid next observation, expected at least 2")
         self._starts = torch.as_tensor(table.observations).to(device, dtype)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rewardlab.checks import check_scalar
 from rewardlab.dynamics.networks import multilayer, standard_normal
 from rewardlab.dynamics.scaling import Standardiser
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 
 __all__ = ["BehaviourSettings", "GaussianPolicy", "fit_behaviour_cloning", "gaussian_log_density"]
 
@@ -120,7 +120,7 @@ def fit_behaviour_cloning(
         on_step: Called after each step with its number, from 1, and "loss", the mean negative log density in nats.
 
     Raises:
-        TypeError, ValueError: If the seed is no whole number of at least 0.
+        TypeError, ValueError: If `table` is none, or the seed is no whole number of at least 0.
 
     Source:
         MOREC (arXiv 2310.05422) draws the actions of its dynamics-as-agent rollouts from a cloned policy; the network
@@ -129,6 +129,7 @@ def fit_behaviour_cloning(
     settings = settings or BehaviourSettings()
     check_scalar("seed", seed, low=0, whole=True)
     generator = torch.Generator().manual_seed(seed)
+    check_table(table)
     sizes = table.observation_size, table.action_size
     policy = GaussianPolicy(*sizes, hidden=settings.hidden, generator=generator).to(device)
     observations, actions = (torch.as_tensor(x, device=device) for x in (table.observations, table.actions))

@@ -16,7 +16,7 @@ from rewardlab.dynamics.ensemble import GaussianEnsemble
 from rewardlab.dynamics.ensemble_gradient import EnsembleGradient, ensemble_loss
 from rewardlab.dynamics.ensemble_settings import EnsembleReport, EnsembleSettings
 from rewardlab.dynamics.scaling import Standardiser
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 
 __all__ = ["EnsembleFit", "EnsembleReport", "EnsembleSettings", "ensemble_loss", "fit_ensemble", "model_targets"]
 
@@ -71,6 +71,7 @@ class EnsembleFit:
     ):
         self.settings = settings = EnsembleSettings() if settings is None else settings
         self.seed = check_scalar("seed", seed, low=0, whole=True)
+        check_table(table)
         digest = hashlib.sha256()
         for name in ("observations", "actions", "rewards", "next_observations"):
             check_finite(name, getattr(table, name))

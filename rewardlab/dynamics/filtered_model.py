@@ -122,7 +122,8 @@ class FilteredModel(PlainModel):
         selection: Rule of selection; see `selection_probabilities`.
         temperature: Of the softmax.
         threshold: Least dynamics reward of the chosen candidate: below it the step is rejected (`truncated`). None for
-            none. It is in the units of the dynamics reward; 0.6 is meant for rewards rescaled to [0.313, 1.313].
+            none. It is in the units of the dynamics reward: the official 0.6 is meant for rewards rescaled to
+            [0.313, 1.313]; `rejection_threshold` finds one for any.
         minimal_length: Steps of a rollout that are never rejected.
         reward_override: As in `PlainModel`.
 
@@ -140,7 +141,7 @@ class FilteredModel(PlainModel):
         termination: OfTransition,
         selection: Selection = "softmax",
         temperature: float = 0.1,
-        threshold: float | None = 0.6,
+        threshold: float | None = None,
         minimal_length: int = 0,
         reward_override: OfTransition | None = None,
     ):

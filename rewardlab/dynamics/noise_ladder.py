@@ -19,7 +19,7 @@ from rewardlab.dynamics.discriminator import TRANSITION_INPUTS, Discriminator
 from rewardlab.dynamics.dynamics_reward import DynamicsReward
 from rewardlab.dynamics.reward_formula import RESCALES
 from rewardlab.dynamics.snapshots import SnapshotQueue
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 
 __all__ = ["NoiseLadder", "NoiseLadderSettings", "fit_noise_ladder"]
 
@@ -93,8 +93,7 @@ class NoiseLadder:
     def __init__(
         self, table: TransitionTable, settings: NoiseLadderSettings, *, seed: int, device: str | torch.device = "cpu"
     ):
-        if not isinstance(table, TransitionTable):
-            raise TypeError(f"table is a {type(table).__name__}, expected a TransitionTable")
+        check_table(table)
         check_scalar("seed", seed, low=0, whole=True)
         self.settings, self.seed, self.iteration = settings, int(seed), 0
         self.rows_left_out = int((~table.next_valid).sum())

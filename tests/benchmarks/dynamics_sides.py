@@ -89,7 +89,7 @@ def _filter(sizes: Sizes, given: dict[str, Any]) -> Run:
     from rewardlab.dynamics.draws import StepDraws
     from rewardlab.dynamics.filtered_model import FilteredModel
 
-    candidates = EnsembleCandidates(_ensemble(sizes, given), samples_per_elite=sizes.per_elite)
+    candidates = EnsembleCandidates(_ensemble(sizes, given), samples_per_elite=sizes.per_elite, clip=25.0)
     dynamics_reward = _dynamics_reward(sizes, given)
     model = FilteredModel(candidates, dynamics_reward, termination=_hopper_ends, selection="softmax")
     starts = torch.from_numpy(given["starts"])

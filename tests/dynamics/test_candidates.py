@@ -107,12 +107,12 @@ def big():
 
 def test_clipping_is_elementwise_and_takes_the_reward_along_or_not():
     (observations, actions), z = batch(), noise(10)
-    free = EnsembleCandidates(big(), clip=None).candidates(observations, actions, z)
-    official = EnsembleCandidates(big()).candidates(observations, actions, z)
+    free = EnsembleCandidates(big()).candidates(observations, actions, z)
+    official = EnsembleCandidates(big(), clip=25.0).candidates(observations, actions, z)
     assert torch.equal(official.next_observations, free.next_observations.clamp(-25, 25))
     assert (official.next_observations[..., 0] == 25).all() and (official.next_observations[..., 1] == -25).all()
     assert (official.rewards == 25).all() and (free.rewards > 50).all()
-    only = EnsembleCandidates(big(), clip_rewards=False).candidates(observations, actions, z)
+    only = EnsembleCandidates(big(), clip=25.0, clip_rewards=False).candidates(observations, actions, z)
     assert torch.equal(only.rewards, free.rewards) and torch.equal(only.next_observations, official.next_observations)
     wide = EnsembleCandidates(big(), clip=1e6).candidates(observations, actions, z)
     assert torch.equal(wide.next_observations, free.next_observations)

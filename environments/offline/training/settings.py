@@ -86,5 +86,10 @@ class TrainingSettings:
             check_scalar(name, getattr(self, name), low=1, whole=True)
         check_scalar("seed", self.seed, low=0, whole=True)
         check_choice("penalty", self.penalty, ("aleatoric", "pairwise_difference", "ensemble_standard_deviation"))
+        if self.policy.host != "plain" and self.policy.penalty_weight == 0:
+            raise ValueError(
+                f"the host {self.policy.host!r} with penalty_weight 0 is the plain one; give it a weight, such as "
+                f"--policy.penalty-weight 1"
+            )
         if self.clip is not None:
             check_scalar("clip", self.clip, low=0, open_low=True)

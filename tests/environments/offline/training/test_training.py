@@ -150,3 +150,10 @@ def test_data_made_here_bring_their_environment(recording):
     table = make_dataset("InvertedPendulum-v5", None, "random", rows=20, seed=0).table
     world = world_of(small_settings("made/inverted-pendulum/medium", environment=None), table)
     assert world.make_environment().spec.id == "InvertedPendulum-v5"
+
+
+@pytest.mark.parametrize("host", ["mopo", "mobile"])
+def test_a_host_without_weight_is_refused(host, recording):
+    settings = small_settings(recording)
+    with pytest.raises(ValueError, match=f"the host '{host}' with penalty_weight 0 is the plain one"):
+        replace(settings, policy=replace(settings.policy, host=host, penalty_weight=0.0))
