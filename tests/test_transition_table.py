@@ -222,5 +222,5 @@ def test_what_a_loader_returns_is_no_table():
 
     with pytest.raises(TypeError, match=r"table is a Loaded, expected a TransitionTable; take its \.table"):
         check_table(Loaded())
-    with pytest.raises(TypeError, match="table is a dict, expected a TransitionTable$"):
+    with pytest.raises(TypeError, match=r"table is a dict, expected a TransitionTable$"):
         check_table({})

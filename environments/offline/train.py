@@ -25,7 +25,7 @@ def main(options: Options) -> int:
     """Run it; exit status 2 where data, task or folder are not as they should be."""
     console = Console(soft_wrap=True, highlight=False, stderr=True)
     try:
-        outcome = train(options.settings, options.folder)
+        outcome = train(options.settings, options.folder, say=console.print)
     except (ValueError, FileNotFoundError, DataError, ImportError) as error:
         console.print(f"[red]error:[/] {error}")
         return 2

@@ -100,7 +100,8 @@ class EnsembleCandidates:
         mode: `sampled`: G samples of each elite, candidate i of elite i // G, N = G elites.
             `means_and_samples`: first the mean of each elite, then the samples: N = (1 + G) elites.
         clip: Bound of every predicted number, elementwise to [-clip, clip]; None for none. 25 is what the official code
-            uses on D4RL, 1e6 on NeoRL, whose observations hold a position that grows far beyond 25. A number that is not finite stays so, for the rollout to count.
+            uses on D4RL, 1e6 on NeoRL, whose observations hold a position that grows far beyond 25. A number that is
+            not finite stays so, for the rollout to count.
         clip_rewards: Whether the bound holds for the predicted reward too, as it does in the official code.
         penalty: Kind of MOPO penalty to give with the candidates, over all members, not only elites; None for none.
 

@@ -119,6 +119,9 @@ class GaussianEnsemble(nn.Module):
             ("observations", observations, self.observation_size),
             ("actions", actions, self.action_size),
         ):
+            if not isinstance(value, Tensor) or value.dtype != self.weights[0].dtype:
+                came = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise TypeError(f"{name} is {came}, expected a tensor of {self.weights[0].dtype} as the weights are")
             if value.ndim not in (2, 3) or value.shape[-1] != size:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected (B, {size}) or (E, B, {size})")
         return self.input_scaler(torch.cat([observations, actions], dim=-1))

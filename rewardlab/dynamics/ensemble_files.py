@@ -24,8 +24,11 @@ def save_ensemble(path: str | Path, ensemble: GaussianEnsemble) -> None:
     The file at `path` is at every moment the old one or the new one: `<path>.part` is written first and renamed.
 
     Raises:
+        TypeError: If it is no ensemble.
         ValueError: If a tensor holds a number that is not finite: such a file could not be loaded.
     """
+    if not isinstance(ensemble, GaussianEnsemble):
+        raise TypeError(f"ensemble is a {type(ensemble).__name__}, expected a GaussianEnsemble")
     path = Path(path)
     tensors = {name: value.detach().cpu().contiguous() for name, value in ensemble.state_dict().items()}
     _check_finite(path, tensors)

@@ -59,6 +59,9 @@ class EnsembleSettings:
         for name in ("members", "batch_size", "holdout_limit", "patience"):
             check_scalar(name, getattr(self, name), low=1, whole=True)
         check_scalar("elites", self.elites, low=1, high=self.members, whole=True)
+        if not isinstance(self.hidden, tuple | list):
+            raise TypeError(f"hidden is {self.hidden!r}, expected the sizes of the hidden layers, such as (200, 200)")
+        object.__setattr__(self, "hidden", tuple(self.hidden))  # a list would make equal settings differ
         for layer, size in enumerate(self.hidden):
             check_scalar(f"hidden[{layer}]", size, low=1, whole=True)
         check_choice("activation", self.activation, ACTIVATIONS)

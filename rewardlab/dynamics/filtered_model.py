@@ -46,7 +46,8 @@ class PlainModel:
 
     Args:
         candidate_model: See `CandidateModel`.
-        termination: Whether the task ends, of (observations, actions, next_observations) as `(B,)` booleans.
+        termination: Whether the task ends, of (observations, actions, next_observations) as `(B,)` booleans; None for a
+            task that never does.
         reward_override: The task's reward of (observations, actions, next_observations), `(B,)`, instead of the
             predicted one; None for the predicted one.
 
@@ -55,11 +56,18 @@ class PlainModel:
     """
 
     def __init__(
-        self, candidate_model: CandidateModel, *, termination: OfTransition, reward_override: OfTransition | None = None
+        self,
+        candidate_model: CandidateModel,
+        *,
+        termination: OfTransition | None,
+        reward_override: OfTransition | None = None,
     ):
         needed = ("candidate_count", "output_size", "candidates", "one")
         if missing := [name for name in needed if not hasattr(candidate_model, name)]:
-            raise TypeError(f"candidate_model is a {type(candidate_model).__name__} without {', '.join(missing)}")
+            raise TypeError(
+                f"candidate_model is a {type(candidate_model).__name__} without {', '.join(missing)}; an ensemble is "
+                f"wrapped in EnsembleCandidates"
+            )
         self.candidate_model, self.termination, self.reward_override = candidate_model, termination, reward_override
 
     @property
@@ -96,7 +104,9 @@ class PlainModel:
     ) -> ModelStep:
         non_finite = ~prediction.finite()
         following, rewards = prediction.next_observations, prediction.rewards
-        terminals = _rows("termination", self.termination(observations, actions, following), index)
+        terminals = torch.zeros_like(non_finite)
+        if self.termination is not None:
+            terminals = _rows("termination", self.termination(observations, actions, following), index)
         if terminals.dtype != torch.bool:
             raise TypeError(f"termination gave {terminals.dtype}, expected booleans")
         if self.reward_override is not None:
@@ -138,7 +148,7 @@ class FilteredModel(PlainModel):
         candidate_model: CandidateModel,
         dynamics_reward: OfTransition,
         *,
-        termination: OfTransition,
+        termination: OfTransition | None,
         selection: Selection = "softmax",
         temperature: float = 0.1,
         threshold: float | None = None,
@@ -147,6 +157,8 @@ class FilteredModel(PlainModel):
     ):
         super().__init__(candidate_model, termination=termination, reward_override=reward_override)
         check_choice("selection", selection, KINDS)
+        if not callable(dynamics_reward):
+            raise TypeError(f"dynamics_reward is a {type(dynamics_reward).__name__}, expected a function")
         if threshold is not None:
             check_scalar("threshold", threshold)
         self.dynamics_reward, self.selection, self.threshold = dynamics_reward, selection, threshold

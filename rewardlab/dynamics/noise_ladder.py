@@ -32,7 +32,10 @@ class NoiseLadderSettings:
         iterations: Sizes of noise, T.
         steps: Steps of the discriminator at each size.
         snapshots: Kept, evenly over the iterations; divides them.
-        largest: First size, in standard deviations of each difference (next observation - observation) in the data.
+        largest: First size, in standard deviations of each difference (next observation - observation) in the data. A
+            column that hardly ever changes, such as a target that jumps once an episode, is never noisy in the data and
+            always in a model's samples: it takes the reward over, and the filter is blind to the rest. Leave such rows
+            or columns out.
         halvings: How many times the size is halved: `largest * 2 ** (-halvings * t / T)` at iteration t.
         batch_size: Real rows of a step; as many generated ones are made of them.
         learning_rate: Of Adam.

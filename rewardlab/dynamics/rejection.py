@@ -6,7 +6,7 @@ import torch
 from rewardlab.checks import check_scalar
 from rewardlab.dynamics.draws import StepDraws
 from rewardlab.dynamics.filtered_model import FilteredModel
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 
 __all__ = ["rejection_threshold"]
 
@@ -21,6 +21,7 @@ def rejection_threshold(
     data are is then broken off with probability `1 - (1 - share)^H`, and one that leaves them more often: a threshold
     that means the same for every model and every dynamics reward. The 0.6 of the official scripts does not; and a
     threshold told from *recorded* transitions would reject nearly all that a model predicts, since they lack its noise.
+    It says nothing of fresh data: where a recording is small, many of the next one's transitions lie below.
 
     Args:
         model: Its own threshold is not used.
@@ -30,9 +31,13 @@ def rejection_threshold(
         rows: How many recorded pairs are tried, drawn with replacement.
 
     Raises:
+        TypeError: If the model is a plain one, or `table` is none.
         ValueError: If a number is out of range, no row of the table has a next observation, or the model's prediction
             or dynamics reward of a recorded pair is not finite.
     """
+    if not isinstance(model, FilteredModel):
+        raise TypeError(f"model is a {type(model).__name__}, expected a FilteredModel: a plain one judges nothing")
+    check_table(table)
     check_scalar("share", share, low=0, high=1)
     check_scalar("rows", rows, low=1, whole=True)
     kept = torch.as_tensor(np.flatnonzero(table.next_valid), device=generator.device)

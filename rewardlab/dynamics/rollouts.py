@@ -80,6 +80,7 @@ def rollout(
         penalty_weight: Times the model's penalty, taken off the rewards.
 
     Raises:
+        TypeError: If starts or actions are no tensors.
         ValueError: If an argument is out of range, starts or actions are not finite, the generator is on another
             device than the starts, or there is a weight and the model gives no penalties.
 
@@ -88,6 +89,8 @@ def rollout(
     check_choice("truncation", truncation, TRUNCATIONS)
     check_scalar("horizon", horizon, low=1, whole=True)
     check_scalar("penalty_weight", penalty_weight, low=0)
+    if not isinstance(starts, torch.Tensor):
+        raise TypeError(f"starts is a {type(starts).__name__}, expected a torch tensor")
     if len(starts) == 0:
         raise ValueError("starts has no rows, expected at least one")
     if generator.device.type != starts.device.type:
@@ -174,6 +177,8 @@ def _check_finite(name: str, values: torch.Tensor) -> None:
 
 
 def _check_actions(actions: torch.Tensor, observations: torch.Tensor) -> None:
+    if not isinstance(actions, torch.Tensor):
+        raise TypeError(f"policy gave a {type(actions).__name__}, expected a torch tensor")
     if actions.ndim != 2 or len(actions) != len(observations):
         raise ValueError(f"policy gave actions of shape {tuple(actions.shape)}, expected ({len(observations)}, m)")
     _check_finite("actions", actions)

@@ -85,6 +85,15 @@ def test_a_fit_with_few_improvements_ends_after_its_patience():
     assert report.epochs == 4  # the first epoch improves on nothing, the next three not a hundredfold
 
 
+def test_a_resumed_fit_has_the_patience_that_was_left():
+    settings = EnsembleSettings(members=2, elites=1, hidden=(4,), improvement=0.99, patience=3)
+    fit = EnsembleFit(linear_table(40), settings, seed=0)
+    for _ in range(3):
+        fit.epoch()
+    _, report = fit_ensemble(linear_table(40), settings, seed=0, state=fit.state_dict())
+    assert report.epochs == 4 and report.stopped == "no improvement"
+
+
 @pytest.mark.parametrize("after", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_resumed_fit_gives_the_same_numbers(after, dtype):

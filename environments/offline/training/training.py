@@ -1,6 +1,7 @@
 """An offline training, whole: data, dynamics model, dynamics reward, policy, and what the policy earns."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,20 @@ class Outcome:
     folder: Path
 
 
-def train(settings: TrainingSettings, folder: str | Path, *, quiet: bool = False) -> Outcome:
+def train(
+    settings: TrainingSettings,
+    folder: str | Path,
+    *,
+    quiet: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Outcome:
     """Run or resume an offline training.
 
     Args:
         settings: All that decides its numbers.
         folder: Where everything goes; the same call goes on from where a killed one stopped.
         quiet: No progress bars.
+        say: Told in a line what came of each stage.
 
     Raises:
         ValueError: If the data are not as they should be, the task is unknown, or the folder holds another run.
@@ -69,15 +77,23 @@ def train(settings: TrainingSettings, folder: str | Path, *, quiet: bool = False
     world = world_of(settings, loaded.table)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "data.txt", f"{loaded.report}\n")
+    say(f"data: {loaded.report}")
     facts = {"data": _fingerprint(loaded.table), "seed": settings.seed, "device": settings.device}
-    ensemble = _fit_ensemble(loaded.table, settings, folder, facts, quiet)
+    ensemble = _fit_ensemble(loaded.table, settings, folder, facts, quiet, say)
     reward = _fit_reward(loaded.table, settings, folder, facts, quiet)
     model = _model(ensemble, reward, loaded.table, settings, world)
+    if isinstance(model, FilteredModel):
+        say(f"dynamics reward: {reward.snapshots} snapshots; steps below {model.threshold} are rejected")
     return _train_policy(loaded.table, ensemble, model, settings, world, folder, facts, quiet)
 
 
 def _fit_ensemble(
-    table: TransitionTable, settings: TrainingSettings, folder: Path, facts: dict, quiet: bool
+    table: TransitionTable,
+    settings: TrainingSettings,
+    folder: Path,
+    facts: dict,
+    quiet: bool,
+    say: Callable[[str], None],
 ) -> GaussianEnsemble:
     fit = EnsembleFit(table, settings.ensemble, seed=settings.seed, device=settings.device)
     stage = Stage(
@@ -93,7 +109,11 @@ def _fit_ensemble(
     )
     run_stage(stage, folder, plain_settings({**facts, "ensemble": asdict(settings.ensemble)}), quiet=quiet)
     ensemble, report = fit.result()
-    ensemble, _ = calibrate(ensemble, table, report.holdout_rows)
+    ensemble, calibration = calibrate(ensemble, table, report.holdout_rows)
+    say(
+        f"dynamics model: {report.epochs} epochs on {report.training_rows:,} rows ({report.stopped}), elites "
+        f"{report.elites}, deviations times {calibration.factors.min():.2f} to {calibration.factors.max():.2f}"
+    )
     save_ensemble(folder / "ensemble.safetensors", ensemble)
     return ensemble
 
