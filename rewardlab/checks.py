@@ -17,6 +17,7 @@ __all__ = [
     "check_finite",
     "check_same_shape",
     "check_scalar",
+    "check_sizes",
 ]
 
 
@@ -161,3 +162,15 @@ def as_generator(rng: int | np.random.Generator) -> np.random.Generator:
 
 def _index(position: np.ndarray) -> str:
     return f"[{', '.join(str(index) for index in position)}]" if len(position) else ""
+
+
+def check_sizes(name: str, value: object) -> tuple[int, ...]:
+    """Return sizes of layers as a tuple if they are whole numbers of at least 1.
+
+    Raises:
+        TypeError: If `value` is no list or tuple, or a size is no whole number.
+        ValueError: If a size is below 1; names its place.
+    """
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name} is {value!r}, expected the sizes of the layers, such as (64, 64)")
+    return tuple(check_scalar(f"{name}[{place}]", size, low=1, whole=True) for place, size in enumerate(value))

@@ -296,6 +296,8 @@ class OfflineSAC(SAC):
         """
         model, generator = self.successors, self.successor_randomness
         rows, samples = len(observations), self.settings.successor_samples
+        if rows == 0:  # nothing has been made up yet
+            return observations.new_empty(0)
         shape = (rows, model.candidate_count, model.output_size)
         noise = torch.randn(shape, generator=generator, device=observations.device)
         actions = unscale_actions(scaled_actions, self.action_space)

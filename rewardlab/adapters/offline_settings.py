@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rewardlab.checks import check_choice, check_scalar
+from rewardlab.checks import check_choice, check_scalar, check_sizes
 
 __all__ = ["OfflineSettings"]
 
@@ -71,8 +71,7 @@ class OfflineSettings:
         counts = ("successor_samples", "updates", "batch_size", "rollout_every", "rollout_batch", "horizon", "retained")
         for name in counts:
             check_scalar(name, getattr(self, name), low=1, whole=True)
-        for index, size in enumerate(self.hidden):
-            check_scalar(f"hidden[{index}]", size, low=1, whole=True)
+        object.__setattr__(self, "hidden", check_sizes("hidden", self.hidden))
         for name in ("actor", "critic", "temperature"):
             check_scalar(f"{name}_learning_rate", getattr(self, f"{name}_learning_rate"), low=0, open_low=True)
         check_scalar("penalty_weight", self.penalty_weight, low=0)

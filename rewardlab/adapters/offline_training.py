@@ -1,5 +1,6 @@
 """Offline training: rollouts in a dynamics model and updates of the policy, in turns, resumable between any two."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from rewardlab.checks import check_scalar
 from rewardlab.dynamics.candidates import CandidateModel
 from rewardlab.dynamics.filtered_model import PlainModel
 from rewardlab.dynamics.rollouts import Rollouts, rollout
-from rewardlab.transition_table import TransitionTable
+from rewardlab.transition_table import TransitionTable, check_table
 
 __all__ = ["OfflineTraining", "train_offline"]
 
@@ -50,6 +51,7 @@ class OfflineTraining:
         successors: CandidateModel | None = None,
         device: torch.device | str = "cpu",
     ):
+        check_table(table)
         self.settings, self.model = settings, model
         self.sac = OfflineSAC(table, action_space, settings, seed=seed, successors=successors, device=device)
         streams = np.random.SeedSequence((seed, 1)).generate_state(2, np.uint64)
@@ -76,6 +78,9 @@ class OfflineTraining:
             What happened: `rollout_return` (undiscounted, of the rewards that were stored, a start), `value` (of the
             critics at the starts), `mean_length`, `share_truncated`, `share_terminal`, `non_finite` (rollouts that the
             model broke off), `temperature`, the last losses, and where they are: `penalty`, `dynamics_reward`.
+
+        Raises:
+            ValueError: If the training diverged: a loss or value is not finite.
         """
         starts = self.sac.replay_buffer.draw_starts(self.settings.rollout_batch)
         rolled = self._roll_out(starts)
@@ -83,7 +88,11 @@ class OfflineTraining:
             rolled.observations, rolled.actions, rolled.rewards, rolled.next_observations, rolled.terminals
         )
         self.sac.train(min(self.settings.rollout_every, self.settings.updates - self.updates))
-        return self._measured(starts, rolled)
+        measured = self._measured(starts, rolled)
+        for name in ("value", "actor_loss", "critic_loss"):
+            if not math.isfinite(measured[name]):
+                raise ValueError(f"the training diverged by update {self.updates}: {name} is {measured[name]}")
+        return measured
 
     def state(self) -> dict[str, Any]:
         """All that is needed to go on, as tensors, numbers and text: `model`, `optimiser` and the `rest`.

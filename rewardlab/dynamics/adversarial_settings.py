@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rewardlab.checks import check_choice, check_scalar
+from rewardlab.checks import check_choice, check_scalar, check_sizes
 from rewardlab.dynamics.behaviour import BehaviourSettings
 from rewardlab.dynamics.discriminator import TRANSITION_INPUTS
 from rewardlab.dynamics.reward_formula import RESCALES
@@ -128,6 +128,8 @@ class AdversarialSettings:
     proximal: ProximalSettings = field(default_factory=ProximalSettings)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "generator_hidden", check_sizes("generator_hidden", self.generator_hidden))
+        object.__setattr__(self, "discriminator_hidden", check_sizes("discriminator_hidden", self.discriminator_hidden))
         check_choice("generator_update", self.generator_update, ("reparameterised", "ppo"))
         check_choice("transition_input", self.transition_input, TRANSITION_INPUTS)
         check_choice("rescale", self.rescale, RESCALES)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rewardlab.checks import check_scalar
+from rewardlab.checks import check_scalar, check_sizes
 from rewardlab.dynamics.networks import multilayer, standard_normal
 from rewardlab.dynamics.scaling import Standardiser
 from rewardlab.transition_table import TransitionTable, check_table
@@ -37,6 +37,7 @@ class BehaviourSettings:
     steps: int = 2000
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", check_sizes("hidden", self.hidden))
         check_scalar("learning_rate", self.learning_rate, low=0, open_low=True)
         for name in ("batch_size", "steps"):
             check_scalar(name, getattr(self, name), low=1, whole=True)

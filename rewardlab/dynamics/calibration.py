@@ -67,9 +67,12 @@ def coverage(errors: Float[Tensor, "members b outputs"], level: float) -> Float[
         level: In (0, 1).
 
     Raises:
-        ValueError: If the level is out of range.
+        ValueError: If the level is out of range, an error is not finite, or there is none.
     """
-    check_scalar("level", level, low=0, high=1, open_low=True)
+    if check_scalar("level", level, low=0, high=1, open_low=True) == 1:
+        raise ValueError("level is 1, expected a number in (0, 1)")
+    if errors.numel() == 0 or not bool(torch.isfinite(errors).all()):
+        raise ValueError(f"errors has shape {tuple(errors.shape)}, expected at least one, all of them finite")
     width = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)).to(errors)
     return (errors.abs() <= width).to(errors.dtype).mean(dim=(0, 1))
 

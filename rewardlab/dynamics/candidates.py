@@ -142,6 +142,7 @@ class EnsembleCandidates:
         noise: Float[torch.Tensor, "b n outputs"],
     ) -> Candidates:
         """All N candidates; the noise of those that are means is not used."""
+        self._check_noise(noise, (len(observations), self.candidate_count, self.output_size))
         elites, penalties = self.ensemble.elite_indices, None
         if self.penalty is None:
             mean, log_variance = self.ensemble(observations, actions, elites)
@@ -165,6 +166,11 @@ class EnsembleCandidates:
         index: Int[torch.Tensor, " b"],
     ) -> Prediction:
         """One candidate a row: only its member is evaluated, unless a penalty needs them all."""
+        self._check_noise(noise, (len(observations), self.output_size))
+        if index.shape != noise.shape[:1] or not bool(((index >= 0) & (index < self.candidate_count)).all()):
+            raise ValueError(
+                f"index has shape {tuple(index.shape)}, expected one of 0 to {self.candidate_count - 1} a row"
+            )
         member = self.ensemble.elite_indices[self._elite(index)]
         penalties = None
         if self.penalty is None:
@@ -179,6 +185,10 @@ class EnsembleCandidates:
             deviation = deviation * (index >= self._means)[:, None]
         next_observations, rewards = self._finish(observations, mean + noise * deviation)
         return Prediction(next_observations, rewards, penalties)
+
+    def _check_noise(self, noise: torch.Tensor, expected: tuple[int, ...]) -> None:
+        if noise.shape != expected:
+            raise ValueError(f"noise has shape {tuple(noise.shape)}, expected {expected}")
 
     def _elite(self, index: torch.Tensor) -> torch.Tensor:
         if not self._means:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rewardlab.arrays import Array, to_numpy
-from rewardlab.checks import check_array, check_choice, check_finite, check_scalar
+from rewardlab.checks import check_array, check_choice, check_finite, check_scalar, check_sizes
 from rewardlab.dynamics.scaling import RangeScaler
 
 __all__ = ["TRANSITION_INPUTS", "Discriminator"]
@@ -56,10 +56,8 @@ class Discriminator(nn.Module):
     ):
         super().__init__()
         check_scalar("factor_size", factor_size, low=0, whole=True)
-        for index, width in enumerate(hidden):
-            check_scalar(f"hidden[{index}]", width, low=1, whole=True)
         check_choice("transition_input", transition_input, TRANSITION_INPUTS)
-        self.hidden, self.transition_input = tuple(hidden), transition_input
+        self.hidden, self.transition_input = check_sizes("hidden", hidden), transition_input
         self.observation_scaler = RangeScaler(observation_size, limit=0.8)
         self.action_scaler = RangeScaler(action_size, limit=1.0)
         self.register_buffer("transition_factor", torch.ones(observation_size))

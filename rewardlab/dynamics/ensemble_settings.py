@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from rewardlab.checks import check_choice, check_scalar
+from rewardlab.checks import check_choice, check_scalar, check_sizes
 from rewardlab.dynamics.ensemble import ACTIVATIONS
 
 __all__ = ["EnsembleReport", "EnsembleSettings"]
@@ -59,11 +59,7 @@ class EnsembleSettings:
         for name in ("members", "batch_size", "holdout_limit", "patience"):
             check_scalar(name, getattr(self, name), low=1, whole=True)
         check_scalar("elites", self.elites, low=1, high=self.members, whole=True)
-        if not isinstance(self.hidden, tuple | list):
-            raise TypeError(f"hidden is {self.hidden!r}, expected the sizes of the hidden layers, such as (200, 200)")
-        object.__setattr__(self, "hidden", tuple(self.hidden))  # a list would make equal settings differ
-        for layer, size in enumerate(self.hidden):
-            check_scalar(f"hidden[{layer}]", size, low=1, whole=True)
+        object.__setattr__(self, "hidden", check_sizes("hidden", self.hidden))  # a list would make equal ones differ
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("target_units", self.target_units, ("raw", "standard_deviation"))
         for layer, decay in enumerate(self.layer_decays):

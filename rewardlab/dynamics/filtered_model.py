@@ -103,7 +103,7 @@ class PlainModel:
         self, observations: torch.Tensor, actions: torch.Tensor, prediction: Prediction, index: torch.Tensor
     ) -> ModelStep:
         non_finite = ~prediction.finite()
-        following, rewards = prediction.next_observations, prediction.rewards
+        following, rewards = prediction.next_observations, _rows("candidate_model", prediction.rewards, index)
         terminals = torch.zeros_like(non_finite)
         if self.termination is not None:
             terminals = _rows("termination", self.termination(observations, actions, following), index)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import softplus
 
-from rewardlab.checks import check_choice, check_scalar
+from rewardlab.checks import check_choice, check_scalar, check_sizes
 from rewardlab.dynamics.discriminator import TRANSITION_INPUTS, Discriminator
 from rewardlab.dynamics.dynamics_reward import DynamicsReward
 from rewardlab.dynamics.reward_formula import RESCALES
@@ -60,6 +60,7 @@ class NoiseLadderSettings:
     rescale: str = "none"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", check_sizes("hidden", self.hidden))
         for name in ("iterations", "steps", "snapshots", "batch_size"):
             check_scalar(name, getattr(self, name), low=1, whole=True)
         for name in ("largest", "learning_rate"):

@@ -65,9 +65,15 @@ def select(
         Index of a candidate that is not excluded.
 
     Raises:
-        ValueError: As `selection_probabilities`.
+        ValueError: As `selection_probabilities`, or if `choice` has another shape, or a number outside [0, 1).
     """
     _check(rewards, kind, temperature)
+    if choice.shape != rewards.shape[:-1] or rewards.ndim != 2:
+        raise ValueError(
+            f"choice has shape {tuple(choice.shape)} and rewards {tuple(rewards.shape)}, expected B and B, N"
+        )
+    if not bool(((choice >= 0) & (choice < 1)).all()):
+        raise ValueError("choice holds a number outside [0, 1), expected uniform ones")
     if kind == "argmax":
         return rewards.argmax(-1)
     if kind == "uniform" and not bool((rewards == -torch.inf).any()):

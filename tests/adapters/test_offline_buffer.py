@@ -38,6 +38,7 @@ def test_actions_are_scaled_as_stable_baselines3_scales_them():
     policy = SAC("MlpPolicy", SpacesOnly(SEEN, BOX), policy_kwargs={"net_arch": [4]}).policy
     actions = recorded().actions
     assert np.array_equal(scale_actions(actions, BOX), policy.scale_action(actions))
+    assert np.array_equal(scale_actions(torch.tensor(actions), BOX).numpy(), scale_actions(actions, BOX))
     scaled = np.random.default_rng(0).uniform(-1, 1, (50, 2)).astype(np.float32)
     assert np.array_equal(unscale_actions(scaled, BOX), policy.unscale_action(scaled))
 

@@ -145,6 +145,7 @@ def test_worked_optimal_discriminator():
     generated = np.exp(-(places**2) / 8) / 2
     best = optimal_discriminator(real, generated)
     assert best == pytest.approx([0.666667, 0.578873, 0.308562, 0.064053], abs=1e-6)
+    np.testing.assert_array_equal(optimal_discriminator(torch.tensor(real), torch.tensor(generated)).numpy(), best)
     rewards = dynamics_reward_of_logit(np.log(best / (1 - best)))
     assert rewards == pytest.approx([1.098612, 0.864820, 0.368981, 0.066196], abs=1e-6)
     assert rewards == pytest.approx(np.log1p(real / generated))

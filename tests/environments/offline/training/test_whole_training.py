@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -15,11 +17,16 @@ from safetensors.torch import load_file
 from environments.offline.d4rl import write_d4rl
 from environments.offline.loading import load
 from environments.offline.making import make_dataset
+from environments.offline.terminations import termination_of
 from environments.offline.training import training as room
 from environments.offline.training.settings import FilterSettings
 from environments.offline.training.training import train
+from environments.offline.training.worlds import world_of
 from long_runs.run_log import read_metrics
-from rewardlab.dynamics import calibrate, fit_ensemble, rejection_threshold
+from rewardlab import dynamics
+from rewardlab.adapters.offline_evaluation import evaluate_policy, model_returns
+from rewardlab.adapters.offline_training import train_offline
+from tests.environments.offline.tables import make_table
 from tests.environments.offline.training.killed_training import small_settings
 
 ROOT = Path(__file__).parents[4]
@@ -68,7 +75,7 @@ def test_every_setting_reaches_what_it_is_of(pendulum, tmp_path):
     assert (candidates.penalty, candidates.samples_per_elite, candidates.clip) == ("pairwise_difference", 3, 7.0)
     table = load(settings.data).table
     generator = torch.Generator().manual_seed(settings.seed)
-    assert model.threshold == rejection_threshold(model, table, 0.2, generator=generator)
+    assert model.threshold == dynamics.rejection_threshold(model, table, 0.2, generator=generator)
     mobile = replace(settings.policy, host="mobile", penalty_weight=0.5, successor_samples=4)
     given = replace(settings, policy=mobile, filter=replace(chosen, threshold=0.45))
     outcome = train(given, tmp_path / "threshold", quiet=True)
@@ -76,12 +83,44 @@ def test_every_setting_reaches_what_it_is_of(pendulum, tmp_path):
     assert (outcome.sac.successors.samples_per_elite, outcome.sac.successors.clip) == (4, 7.0)
 
 
+def test_a_run_is_its_parts_put_together_by_hand(pendulum, tmp_path):
+    settings = short(pendulum, seed=3)
+    outcome = train(settings, tmp_path, quiet=True)
+    table, chance = load(settings.data).table, torch.Generator()
+    fitted, report = dynamics.fit_ensemble(table, settings.ensemble, seed=3)
+    model = dynamics.FilteredModel(
+        dynamics.EnsembleCandidates(
+            dynamics.calibrate(fitted, table, report.holdout_rows)[0], clip=None, penalty="aleatoric"
+        ),
+        dynamics.fit_noise_ladder(table, settings.noise_ladder, seed=3),
+        termination=termination_of("inverted_pendulum"),
+        threshold=None,
+    )
+    share = settings.filter.rejected_share
+    model = model.with_threshold(dynamics.rejection_threshold(model, table, share, generator=chance.manual_seed(3)))
+    space = gymnasium.spaces.Box(-3.0, 3.0, (1,), np.float32)
+    sac = train_offline(table, space, model, settings.policy, seed=3)
+    ours, theirs = (each.policy.state_dict() for each in (sac, outcome.sac))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    starts = torch.from_numpy(table.observations[table.episode_starts][:20])
+    promised = model_returns(model, sac.act, starts, horizon=3, generator=chance.manual_seed(3)).returns.mean()
+    make = partial(gymnasium.make, "InvertedPendulum-v5")
+    whole, three = (evaluate_policy(sac.act, make, episodes=2, seed=3, max_steps=steps) for steps in (None, 3))
+    assert whole.returns.mean() > three.returns.mean()
+    assert outcome.measured == {
+        "model_return": float(promised),
+        "return": float(whole.returns.mean()),
+        "length": float(whole.lengths.mean()),
+        "gap": float(promised) - float(three.returns.mean()),
+    }
+
+
 def test_the_model_is_calibrated_once_on_rows_it_never_saw(pendulum, tmp_path):
     settings = short(pendulum)
     outcome = train(settings, tmp_path, quiet=True)
     table = load(settings.data).table
-    fitted, report = fit_ensemble(table, settings.ensemble, seed=settings.seed)
-    calibrated, _ = calibrate(fitted, table, report.holdout_rows)
+    fitted, report = dynamics.fit_ensemble(table, settings.ensemble, seed=settings.seed)
+    calibrated, _ = dynamics.calibrate(fitted, table, report.holdout_rows)
     found = outcome.model.candidate_model.ensemble.calibration
     assert torch.equal(found, calibrated.calibration)
     assert not torch.equal(found, torch.ones_like(found))
@@ -102,6 +141,12 @@ def test_rows_without_a_next_observation_reach_neither_model_nor_dynamics_reward
     same_files(tmp_path / "as recorded", tmp_path / "poisoned", ("ensemble", "dynamics_reward"))
     ours, theirs = (load_file(tmp_path / name / "policy.safetensors") for name in ("as recorded", "poisoned"))
     assert any(not torch.equal(ours[key], theirs[key]) for key in ours)  # a terminal's value needs no next observation
+
+
+def test_an_environment_brings_the_score_of_its_task(pendulum):
+    table = make_table([4], ["timeout"], observation_size=11, action_size=3)
+    world = world_of(small_settings(pendulum, environment="Hopper-v5"), table)
+    np.testing.assert_allclose(world.score(np.array([-20.272305, 3234.3, 1000.0])), [0, 100, 31.3489], atol=1e-4)
 
 
 def run(recording, folder, **variables):
