@@ -205,8 +205,8 @@ CASES = {
     "filter: model": (
         lambda: dy.PlainModel(None, termination=never),
         TypeError,
-        "candidate_model is a NoneType without candidate_count, output_size, candidates, one; an ensemble is wrapped in "
-        "EnsembleCandidates",
+        "candidate_model is a NoneType without candidate_count, output_size, candidates, one; an ensemble is wrapped "
+        "in EnsembleCandidates",
     ),
     "rollout: truncation": (
         lambda: rolled(truncation="timeout"),

@@ -20,6 +20,8 @@ from rewardlab.dynamics import (
     select,
 )
 
+pytestmark = pytest.mark.usefixtures("without_type_checks")
+
 
 def ensemble():
     generator = torch.Generator().manual_seed(0)
@@ -83,7 +85,7 @@ def test_arrays_of_another_library_or_precision():
     with pytest.raises(TypeError, match="policy gave a ndarray"):
         rollout(model, lambda seen: np.zeros((4, 2)), torch.zeros(4, 3), horizon=1, generator=chance)
     with pytest.raises(
-        TypeError, match=r"observations is a tensor of torch.float64, expected a tensor of torch.float32"
+        TypeError, match=r"observations is a tensor of torch\.float64, expected a tensor of torch\.float32"
     ):
         ensemble()(torch.zeros(4, 3, dtype=torch.float64), torch.zeros(4, 2))
 
@@ -92,7 +94,7 @@ def test_models_of_another_kind():
     candidates = EnsembleCandidates(ensemble())
     with pytest.raises(TypeError, match="dynamics_reward is a NoneType"):
         FilteredModel(candidates, None, termination=None)
-    with pytest.raises(TypeError, match="GaussianEnsemble without .*; an ensemble is wrapped in EnsembleCandidates"):
+    with pytest.raises(TypeError, match=r"GaussianEnsemble without .*; an ensemble is wrapped in EnsembleCandidates"):
         PlainModel(ensemble(), termination=None)
     with pytest.raises(TypeError, match="model is a PlainModel, expected a FilteredModel"):
         rejection_threshold(PlainModel(candidates, termination=None), None, 0.1, generator=torch.Generator())

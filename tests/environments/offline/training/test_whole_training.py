@@ -83,9 +83,11 @@ def test_every_setting_reaches_what_it_is_of(pendulum, tmp_path):
     assert (outcome.sac.successors.samples_per_elite, outcome.sac.successors.clip) == (4, 7.0)
 
 
-def test_a_run_is_its_parts_put_together_by_hand(pendulum, tmp_path):
-    settings = short(pendulum, seed=3)
+def test_a_run_is_its_parts_put_together_by_hand(pendulum, tmp_path, monkeypatch):
+    settings, seeds = short(pendulum, seed=3), []
+    monkeypatch.setattr(room, "evaluate_policy", lambda *a, **o: seeds.append(o["seed"]) or evaluate_policy(*a, **o))
     outcome = train(settings, tmp_path, quiet=True)
+    assert seeds == [3, 3]  # the pendulum's starts are so alike that its returns would not tell
     table, chance = load(settings.data).table, torch.Generator()
     fitted, report = dynamics.fit_ensemble(table, settings.ensemble, seed=3)
     model = dynamics.FilteredModel(
@@ -141,6 +143,23 @@ def test_rows_without_a_next_observation_reach_neither_model_nor_dynamics_reward
     same_files(tmp_path / "as recorded", tmp_path / "poisoned", ("ensemble", "dynamics_reward"))
     ours, theirs = (load_file(tmp_path / name / "policy.safetensors") for name in ("as recorded", "poisoned"))
     assert any(not torch.equal(ours[key], theirs[key]) for key in ours)  # a terminal's value needs no next observation
+
+
+@pytest.mark.parametrize("column", ["actions", "rewards", "ends"])
+def test_a_recording_that_differs_in_one_column_is_another(column, pendulum, tmp_path, monkeypatch):
+    loaded, settings = load(str(pendulum)), short(pendulum, filter=FilterSettings(trainer="none"))
+    table, last = loaded.table, np.arange(len(loaded.table)) == len(loaded.table) - 1
+    assert table.terminals[-1]
+    changed = {
+        "actions": {"actions": table.actions + np.float32(1e-3) * last[:, None]},
+        "rewards": {"rewards": table.rewards + np.float32(1e-3) * last},
+        "ends": {"terminals": table.terminals & ~last, "timeouts": last},
+    }
+    train(settings, tmp_path, quiet=True)
+    other = replace(table, **changed[column])
+    monkeypatch.setattr(room, "load", lambda *_, **__: replace(loaded, table=other))
+    with pytest.raises(ValueError, match=r"of another run.*data\.sha256"):
+        train(settings, tmp_path, quiet=True)
 
 
 def test_an_environment_brings_the_score_of_its_task(pendulum):
