@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from environments import data
-from environments.offline.neorl2 import read_neorl2
+from environments.offline.formats.neorl2 import read_neorl2
 from paper_figures.figure import Scale
 from rewardlab.dynamics.adversarial import fit_adversarial
 from rewardlab.dynamics.adversarial_settings import AdversarialSettings

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from environments.offline.d4rl import read_d4rl, write_d4rl
-from environments.offline.making import make_dataset
+from environments.offline.formats.d4rl import read_d4rl, write_d4rl
+from environments.offline.made.making import make_dataset
 from environments.offline.terminations import hopper
 from rewardlab.dynamics.ensemble_fit import EnsembleSettings, fit_ensemble
 from rewardlab.transition_table import TransitionTable

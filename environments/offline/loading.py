@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from environments.offline.repairs import Loaded
+from environments.offline.formats.repairs import Loaded
 
 __all__ = ["FORMATS", "format_of", "load"]
 
@@ -66,15 +66,15 @@ def format_of(path: str | Path) -> str:
 
 def _reader(file_format: str) -> Callable[..., Loaded]:
     if file_format == "d4rl":
-        from environments.offline.d4rl import read_d4rl as reader
+        from environments.offline.formats.d4rl import read_d4rl as reader
     elif file_format == "neorl":
-        from environments.offline.neorl import read_neorl as reader
+        from environments.offline.formats.neorl import read_neorl as reader
     elif file_format == "neorl2":
-        from environments.offline.neorl2 import read_neorl2 as reader
+        from environments.offline.formats.neorl2 import read_neorl2 as reader
     elif file_format == "revive":
-        from environments.offline.revive import read_revive as reader
+        from environments.offline.formats.revive import read_revive as reader
     elif file_format == "minari":
-        from environments.offline.minari_format import read_minari as reader
+        from environments.offline.formats.minari_format import read_minari as reader
     else:
         raise ValueError(f"file_format is {file_format!r}, expected one of {', '.join(map(repr, FORMATS))}")
     return reader

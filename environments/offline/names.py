@@ -3,7 +3,7 @@
 | name | what it is |
 |---|---|
 | `neorl2/DMSD-train`, `neorl2/DMSD-val`, ... | NeoRL-2's published files, from the registry `environments.data` |
-| `made/hopper/medium`, ... | made here once, see `environments.offline.recipes` |
+| `made/hopper/medium`, ... | made here once, see `environments.offline.made.recipes` |
 | `mujoco/hopper/medium-v0`, `D4RL/door/human-v2`, ... | Minari's, found where it keeps them or downloaded by it |
 
 Minari keeps its sets in the folder that `MINARI_DATASETS_PATH` names, else in `.minari/datasets` at home.
@@ -15,7 +15,7 @@ from typing import Any
 
 from environments import data
 from environments.data import DataError
-from environments.offline.repairs import Loaded
+from environments.offline.formats.repairs import Loaded
 
 __all__ = ["load_named", "registered_names"]
 
@@ -26,7 +26,7 @@ MINARI_NAME = re.compile(r"([\w.-]+/)+[\w.-]+-v\d+")
 
 def registered_names() -> tuple[str, ...]:
     """All names but Minari's, which only its server knows."""
-    from environments.offline.recipes import RECIPES
+    from environments.offline.made.recipes import RECIPES
 
     return (*sorted(_neorl2_files()), *(MADE + name for name in RECIPES))
 
@@ -47,7 +47,7 @@ def load_named(name: str, **options: Any) -> Loaded:
         ValueError: If no set has this name, or the file is not as it should be.
     """
     if name.startswith(NEORL2):
-        from environments.offline.neorl2 import read_neorl2
+        from environments.offline.formats.neorl2 import read_neorl2
 
         files = _neorl2_files()
         if name not in files:
@@ -56,7 +56,7 @@ def load_named(name: str, **options: Any) -> Loaded:
     if name.startswith(MADE):
         return _made(name.removeprefix(MADE), **options)
     if MINARI_NAME.fullmatch(name) and ".." not in name:
-        from environments.offline.minari_format import read_minari
+        from environments.offline.formats.minari_format import read_minari
 
         return read_minari(_minari_folder(name), **options)
     raise ValueError(
@@ -72,8 +72,8 @@ def _neorl2_files() -> dict[str, str]:
 
 
 def _made(name: str, **options: Any) -> Loaded:
-    from environments.offline.minari_format import read_minari
-    from environments.offline.recipes import RECIPES, kept_folder
+    from environments.offline.formats.minari_format import read_minari
+    from environments.offline.made.recipes import RECIPES, kept_folder
 
     if name not in RECIPES:
         raise ValueError(f"no data set {MADE + name!r}; there are {', '.join(MADE + known for known in RECIPES)}")

@@ -68,9 +68,9 @@ PAPERS: tuple[Paper, ...] = (
         method="recordings with exact ends of episodes, and normalised scores",
         functions=(
             "rewardlab.dynamics.TransitionTable",
-            "environments.offline.d4rl.read_d4rl",
+            "environments.offline.formats.d4rl.read_d4rl",
             "environments.offline.scores.normalised_score",
-            "environments.offline.making.make_dataset",
+            "environments.offline.made.making.make_dataset",
         ),
         figures=("reset_as_next",),
     ),
@@ -80,7 +80,7 @@ PAPERS: tuple[Paper, ...] = (
         arxiv="2102.00714",
         question=QUESTION,
         method="smaller, narrower recordings, whose files hold first rows of trajectories and no timeouts",
-        functions=("environments.offline.neorl.read_neorl", "environments.offline.scores.normalised_score"),
+        functions=("environments.offline.formats.neorl.read_neorl", "environments.offline.scores.normalised_score"),
     ),
     Paper(
         title="NeoRL-2: Near Real-World Benchmarks for Offline Reinforcement Learning with Extended Realistic "
@@ -89,7 +89,7 @@ PAPERS: tuple[Paper, ...] = (
         arxiv="2503.19267",
         question=QUESTION,
         method="recordings of near-real tasks; one of them follows an exact law",
-        functions=("environments.offline.neorl2.read_neorl2", "environments.offline.names.load_named"),
+        functions=("environments.offline.formats.neorl2.read_neorl2", "environments.offline.names.load_named"),
         figures=("known_law_prediction", "mujoco_prediction"),
     ),
 )

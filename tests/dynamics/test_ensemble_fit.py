@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from environments import data
-from environments.offline.neorl2 import read_neorl2
+from environments.offline.formats.neorl2 import read_neorl2
 from rewardlab.dynamics.ensemble_fit import EnsembleFit, EnsembleSettings, ensemble_loss, fit_ensemble, model_targets
 from tests.dynamics.linear_tables import linear_table
 

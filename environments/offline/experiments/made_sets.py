@@ -7,8 +7,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from environments.offline.behaviours import BehaviourSettings, kept_behaviour
-from environments.offline.making import make_dataset
+from environments.offline.made.behaviours import BehaviourSettings, kept_behaviour
+from environments.offline.made.making import make_dataset
 from environments.offline.scores import normalised_score
 from environments.offline.terminations import TERMINATIONS
 from rewardlab.transition_table import TransitionTable

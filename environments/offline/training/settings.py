@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from environments.offline.repairs import Repairs
+from environments.offline.formats.repairs import Repairs
 from rewardlab.adapters.offline_settings import OfflineSettings
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.dynamics.adversarial_settings import AdversarialSettings

@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from environments.offline.recipes import RECIPES
+from environments.offline.made.recipes import RECIPES
 from environments.offline.scores import normalised_score, scored_tasks
 from environments.offline.terminations import TERMINATIONS, termination_of
 from environments.offline.training.settings import TrainingSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from environments.offline.minari_format import minari_facts, read_minari
+from environments.offline.formats.minari_format import minari_facts, read_minari
 
 TIMES = 100  # number 88 of Arrow's is one that Arrow itself does not survive
 

@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from environments.offline.d4rl import read_d4rl
+from environments.offline.formats.d4rl import read_d4rl
+from environments.offline.formats.neorl import read_neorl
+from environments.offline.formats.revive import read_revive
 from environments.offline.loading import load
-from environments.offline.neorl import read_neorl
-from environments.offline.revive import read_revive
 
 
 def neorl_columns(rows=12, **changed):

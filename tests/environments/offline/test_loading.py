@@ -6,13 +6,13 @@ import zipfile
 import numpy as np
 import pytest
 
-from environments.offline.array_files import npz_columns, write_npz
-from environments.offline.d4rl import write_d4rl
+from environments.offline.formats.array_files import npz_columns, write_npz
+from environments.offline.formats.d4rl import write_d4rl
+from environments.offline.formats.neorl import write_neorl
+from environments.offline.formats.neorl2 import write_neorl2
+from environments.offline.formats.repairs import Repairs
+from environments.offline.formats.revive import write_revive
 from environments.offline.loading import format_of, load
-from environments.offline.neorl import write_neorl
-from environments.offline.neorl2 import write_neorl2
-from environments.offline.repairs import Repairs
-from environments.offline.revive import write_revive
 from tests.environments.offline.tables import assert_same, make_table
 
 TABLE = make_table([3, 2], ["terminal", "timeout"])
@@ -51,7 +51,7 @@ def test_a_registered_name():
 
 def test_a_folder_is_minaris(tmp_path):
     pytest.importorskip("minari")
-    from environments.offline.minari_format import write_minari
+    from environments.offline.formats.minari_format import write_minari
 
     write_minari(tmp_path / "set", TABLE)
     assert format_of(tmp_path / "set") == "minari"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from environments import data
-from environments.offline.cache import FOLDER_VARIABLE
+from environments.offline.formats.minari_format import write_minari
+from environments.offline.formats.neorl2 import read_neorl2
+from environments.offline.formats.repairs import Repairs
 from environments.offline.loading import load
-from environments.offline.minari_format import write_minari
+from environments.offline.made.cache import FOLDER_VARIABLE
 from environments.offline.names import load_named, registered_names
-from environments.offline.neorl2 import read_neorl2
-from environments.offline.repairs import Repairs
 from tests.environments.offline.tables import assert_same, make_table
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from environments import data
-from environments.offline.neorl2 import read_neorl2
+from environments.offline.formats.neorl2 import read_neorl2
 from environments.offline.scores import (
     REFERENCES,
     normalised_score,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from environments import data
-from environments.offline.neorl2 import read_neorl2
+from environments.offline.formats.neorl2 import read_neorl2
 from environments.offline.task_rewards import TASK_REWARDS, task_reward
 from environments.offline.terminations import TERMINATIONS
 

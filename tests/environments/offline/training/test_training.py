@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from environments.offline import train as command
-from environments.offline.d4rl import write_d4rl
-from environments.offline.making import make_dataset
+from environments.offline.formats.d4rl import write_d4rl
+from environments.offline.made.making import make_dataset
 from environments.offline.training import training as room
 from environments.offline.training.settings import FilterSettings
 from environments.offline.training.training import train

@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from environments.offline.d4rl import write_d4rl
+from environments.offline.formats.d4rl import write_d4rl
 from environments.offline.loading import load
-from environments.offline.making import make_dataset
+from environments.offline.made.making import make_dataset
 from environments.offline.terminations import termination_of
 from environments.offline.training import training as room
 from environments.offline.training.settings import FilterSettings

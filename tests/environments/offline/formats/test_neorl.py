@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from environments.offline.neorl import read_neorl, write_neorl
-from environments.offline.repairs import Repairs
+from environments.offline.formats.neorl import read_neorl, write_neorl
+from environments.offline.formats.repairs import Repairs
 from tests.environments.offline.tables import assert_same, make_table, read_back, tables
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from environments.offline.repairs import Repairs
-from environments.offline.revive import read_revive, write_revive
+from environments.offline.formats.repairs import Repairs
+from environments.offline.formats.revive import read_revive, write_revive
 from tests.environments.offline.tables import assert_same, make_table, read_back, tables
 
 

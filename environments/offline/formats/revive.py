@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from environments.offline.array_files import npz_columns, write_npz
-from environments.offline.following import shifted
-from environments.offline.repairs import Loaded, Repairs, assemble
-from environments.offline.writing import check_writable
+from environments.offline.formats.array_files import npz_columns, write_npz
+from environments.offline.formats.following import shifted
+from environments.offline.formats.repairs import Loaded, Repairs, assemble
+from environments.offline.formats.writing import check_writable
 from rewardlab.transition_table import TransitionTable
 
 __all__ = ["read_revive", "write_revive"]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from stable_baselines3 import SAC
 
-from environments.offline import behaviours
-from environments.offline.behaviours import Behaviour, BehaviourSettings, kept_behaviour, train_behaviour
-from environments.offline.cache import FOLDER_VARIABLE, folder, made_once
-from environments.offline.making import make_dataset
-from environments.offline.minari_format import minari_facts
-from environments.offline.recipes import RECIPES, kept_dataset, kept_folder
-from environments.offline.recorder import EpisodeRecorder
+from environments.offline.formats.minari_format import minari_facts
+from environments.offline.made import behaviours
+from environments.offline.made.behaviours import Behaviour, BehaviourSettings, kept_behaviour, train_behaviour
+from environments.offline.made.cache import FOLDER_VARIABLE, folder, made_once
+from environments.offline.made.making import make_dataset
+from environments.offline.made.recipes import RECIPES, kept_dataset, kept_folder
+from environments.offline.made.recorder import EpisodeRecorder
 from environments.offline.terminations import termination_of
 from tests.environments.offline.tables import assert_same
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from environments.offline.d4rl import read_d4rl, write_d4rl
-from environments.offline.repairs import Repairs
+from environments.offline.formats.d4rl import read_d4rl, write_d4rl
+from environments.offline.formats.repairs import Repairs
 from rewardlab.transition_table import TransitionTable
 from tests.environments.offline.tables import DATA, assert_same, make_table, read_back, tables
 

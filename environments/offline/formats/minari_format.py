@@ -20,9 +20,9 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from environments.offline.minari_files import check_files
-from environments.offline.repairs import Loaded, Repairs, assemble
-from environments.offline.writing import check_writable
+from environments.offline.formats.minari_files import check_files
+from environments.offline.formats.repairs import Loaded, Repairs, assemble
+from environments.offline.formats.writing import check_writable
 from rewardlab.checks import check_choice
 from rewardlab.transition_table import TransitionTable
 

@@ -8,9 +8,9 @@ Source: NeoRL-2 (arXiv 2503.19267) and its published files.
 
 from pathlib import Path
 
-from environments.offline.array_files import npz_columns, write_npz
-from environments.offline.repairs import Loaded, Repairs, assemble
-from environments.offline.writing import check_writable
+from environments.offline.formats.array_files import npz_columns, write_npz
+from environments.offline.formats.repairs import Loaded, Repairs, assemble
+from environments.offline.formats.writing import check_writable
 from rewardlab.transition_table import TransitionTable
 
 __all__ = ["read_neorl2", "write_neorl2"]

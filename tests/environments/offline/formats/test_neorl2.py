@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 
 from environments import data
-from environments.offline.neorl2 import read_neorl2, write_neorl2
-from environments.offline.repairs import Repairs
+from environments.offline.formats.neorl2 import read_neorl2, write_neorl2
+from environments.offline.formats.repairs import Repairs
 from tests.environments.offline.tables import assert_same, make_table, read_back, tables
 
 # name: rows, trajectories, length where all are alike, terminals, mean and deviation of the returns

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from environments.offline.array_files import hdf5_columns, write_hdf5
-from environments.offline.following import shifted
-from environments.offline.repairs import Loaded, Repairs, assemble
-from environments.offline.writing import check_writable
+from environments.offline.formats.array_files import hdf5_columns, write_hdf5
+from environments.offline.formats.following import shifted
+from environments.offline.formats.repairs import Loaded, Repairs, assemble
+from environments.offline.formats.writing import check_writable
 from rewardlab.checks import check_choice
 from rewardlab.transition_table import TransitionTable
 

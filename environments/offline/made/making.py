@@ -8,8 +8,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from environments.offline.behaviours import Behaviour, versions
-from environments.offline.recorder import EpisodeRecorder
+from environments.offline.made.behaviours import Behaviour, versions
+from environments.offline.made.recorder import EpisodeRecorder
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.transition_table import TransitionTable
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from environments.offline.array_files import npz_columns, write_npz
-from environments.offline.repairs import Loaded, Repairs, assemble
-from environments.offline.writing import check_writable
+from environments.offline.formats.array_files import npz_columns, write_npz
+from environments.offline.formats.repairs import Loaded, Repairs, assemble
+from environments.offline.formats.writing import check_writable
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.transition_table import TransitionTable
 

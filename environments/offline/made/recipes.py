@@ -2,7 +2,7 @@
 
 The policies of the inverted pendulum are one training of SAC, stopped early and late; the hopper's is a training that
 is far from an expert's. Trainings take about 40 and 65 seconds (pendulum), 300 (hopper) of one core, recordings a few.
-The sets are Minari's, in the folder of `environments.offline.cache`, with where they come from in their metadata.
+The sets are Minari's, in the folder of `environments.offline.made.cache`, with where they come from in their metadata.
 
 | name | return | episodes end by |
 |---|---|---|
@@ -25,10 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from environments.offline.behaviours import BehaviourSettings, kept_behaviour, versions
-from environments.offline.cache import made_once
-from environments.offline.making import MadeDataset, Protocol, make_dataset
-from environments.offline.minari_format import minari_facts, read_minari, write_minari
+from environments.offline.formats.minari_format import minari_facts, read_minari, write_minari
+from environments.offline.made.behaviours import BehaviourSettings, kept_behaviour, versions
+from environments.offline.made.cache import made_once
+from environments.offline.made.making import MadeDataset, Protocol, make_dataset
 from rewardlab.checks import check_choice, check_scalar
 
 __all__ = ["RECIPES", "Recipe", "kept_dataset", "kept_folder"]

@@ -15,8 +15,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from environments.offline.cache import made_once
-from environments.offline.recorder import EpisodeRecorder
+from environments.offline.made.cache import made_once
+from environments.offline.made.recorder import EpisodeRecorder
 from rewardlab.checks import check_scalar
 from rewardlab.transition_table import TransitionTable
 
@@ -192,7 +192,7 @@ def kept_behaviour(
     seed: int = 0,
     on_step: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Behaviour:
-    """`train_behaviour` the first time, and from then on what it kept in the cache (`environments.offline.cache`).
+    """`train_behaviour` the first time, and from then on what it kept in the cache (`environments.offline.made.cache`).
 
     It is found again by its environment, settings, seed and the versions of the libraries.
     """

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from environments.offline.minari_format import minari_facts, observation_order, read_minari, write_minari
-from environments.offline.repairs import Repairs
+from environments.offline.formats.minari_format import minari_facts, observation_order, read_minari, write_minari
+from environments.offline.formats.repairs import Repairs
 from tests.environments.offline.tables import assert_same, make_table, tables
 
 FORMATS = ("hdf5", "arrow", "parquet")
@@ -262,7 +262,7 @@ def test_no_file_makes_an_environment(tmp_path):
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     spec = gymnasium.envs.registration.EnvSpec(id="Evil-v0", entry_point="evil:Evil").to_json()
     changed(path, env_spec=spec, action_space=None)
-    code = f"from environments.offline.minari_format import read_minari; read_minari({str(path)!r})"
+    code = f"from environments.offline.formats.minari_format import read_minari; read_minari({str(path)!r})"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
         capture_output=True,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from environments.offline.repairs import Repairs, assemble
+from environments.offline.formats.repairs import Repairs, assemble
 from tests.environments.offline.tables import DATA, assert_same, make_table, tables
 
 SIX = DATA[:6]
