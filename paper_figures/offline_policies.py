@@ -22,7 +22,7 @@ _SMALL = (
     "Replays of 10,000 rows, 3000 updates of small networks and rollouts of 20 steps, where the paper has up to 2 "
     "million rows, 3 million updates and 100 steps; the dynamics reward is the noise ladder's, not the paper's. The "
     "interval is over pairs of recording and seed: two recordings say little of others. The thresholds were written "
-    "before anything was run; parts of two earlier recordings, with worse models, were seen and given up before this one."
+    "before anything was run; parts of two earlier recordings, with worse models, were seen and given up before this."
 )
 
 CLAIMS = (
