@@ -5,6 +5,9 @@ gymnasium: `RewardPipeline` for one environment, `VectorRewardPipeline` for a ve
     advice_gymnasium: advice on actions. auxiliary_rewards: heuristics beside the reward, for blends that learn.
 stable_baselines3: `VecRewardPipeline`, and `RewardStages`, which logs every stage of the reward; `VecPotentialShaping`,
     and `DiscountCheck`, which compares it with the learner.
+offline_training: `train_offline`, SAC of Stable-Baselines3 on logged transitions and a dynamics model, plain or as MOPO
+    or MOBILE (offline_settings, offline_sac, offline_buffer are its parts); offline_evaluation: what a policy earns,
+    and what the model promised; offline_policy_files: policies as files of numbers.
 trl, verl, openrlhf: the same pipeline as the reward path of a language model's trainer.
 trl_steps: TRL's GRPO with an advantage for every step of a completion.
 samples, completion_steps: what those share: scores of completions and their groups; steps of a text and their tokens.
@@ -21,6 +24,12 @@ __all__ = [
     "auxiliary_rewards",
     "completion_steps",
     "gymnasium",
+    "offline_buffer",
+    "offline_evaluation",
+    "offline_policy_files",
+    "offline_sac",
+    "offline_settings",
+    "offline_training",
     "openrlhf",
     "samples",
     "shaping_check",
