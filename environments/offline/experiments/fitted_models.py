@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 
 from environments.offline.experiments.made_sets import MadeSet
+from long_runs.kept_folders import made_once
 from rewardlab.dynamics.candidates import EnsembleCandidates
 from rewardlab.dynamics.dynamics_reward import DynamicsReward
 from rewardlab.dynamics.ensemble import GaussianEnsemble
@@ -128,19 +127,13 @@ def fitted(
     """
     facts = [VERSION, asdict(settings), seed, hashlib.sha256(table.observations.tobytes()).hexdigest()]
     place = folder / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    if not place.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as part:
-            _fit(Path(part) / "whole", table, settings, seed, device)
-            if not place.is_dir():  # else another process was quicker
-                os.replace(Path(part) / "whole", place)
+    made_once(place, lambda part: _fit(part, table, settings, seed, device))
     ensemble = load_ensemble(place / "ensemble.safetensors", device=device)
     reward = load_dynamics_reward(place / "reward.safetensors", device=device)
     return Fitted(made, ensemble, reward)
 
 
 def _fit(place: Path, table: TransitionTable, settings: FittedSettings, seed: int, device: torch.device | str) -> None:
-    place.mkdir()
     chosen = EnsembleSettings(hidden=settings.hidden, max_epochs=settings.epochs, target_units="standard_deviation")
     ensemble, _ = fit_ensemble(table, chosen, seed=seed, device=device)
     save_ensemble(place / "ensemble.safetensors", ensemble)
