@@ -230,3 +230,11 @@ def test_a_policy_learns_what_the_model_pays_for():
     table = recorded(box=spaces.Box(BOX.low, BOX.high))
     sac = train_offline(table, BOX, model, chosen, seed=0)
     assert (sac.act(torch.tensor(table.observations))[:, 0] - 2).abs().mean() < 0.3
+
+
+def test_a_training_that_diverges_is_no_finished_one():
+    one = training(updates=1, rollout_every=1)  # in an update before the last, torch refuses the actor of NaN itself
+    with torch.no_grad():
+        next(one.sac.critic.parameters()).fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"the training diverged by update 1: value is nan"):
+        one.round()
