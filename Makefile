@@ -23,6 +23,7 @@ figures: $(STAMP)
 SCALE ?= small
 experiments: $(STAMP) model
 	@$(BIN)/python -m environments.offline.experiments --scale $(SCALE) --workers $(WORKERS)
+	@$(BIN)/python -m environments.nethack.experiments --scale $(SCALE) --workers $(WORKERS)
 	@$(BIN)/python -m llm_scale.experiments --scale $(SCALE) --workers $(WORKERS)
 
 test: $(STAMP)
@@ -40,7 +41,7 @@ bench: $(STAMP) # without the run-time checks of shapes, which would be timed to
 	@JAXTYPING_DISABLE=1 $(BIN)/python -m pytest -q tests/benchmarks -m "slow or not slow"
 
 notebooks: $(STAMP)
-	@$(BIN)/python -m pytest -q --nbmake notebooks
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --nbmake notebooks
 
 lint: $(STAMP)
 	@$(BIN)/ruff check --quiet .

@@ -1,7 +1,7 @@
 """Figures drawn from a recorded run: training that nobody waits for while a report is made.
 
 A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `results/<scale>/<id>/` of the
-package that ran it, `llm_scale` or `environments.offline`. Its command `python -m <package>.experiments <id>` writes
+package that ran it: `llm_scale`, `environments.offline` or `environments.nethack`. Its command `python -m <package>.experiments <id>` writes
 it: the data, and in run.json the command, machine, versions, seeds and wall time. At other scales the figure computes.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["recorded_folder", "recorded_run"]
 
-PACKAGES = ("llm_scale", "environments.offline")
+PACKAGES = ("llm_scale", "environments.offline", "environments.nethack")
 
 
 def recorded_folder(figure: str, scale: str, root: Path) -> Path:

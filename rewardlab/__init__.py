@@ -6,6 +6,7 @@ Rooms, one a question, loaded when first used:
     rewardlab.transforms: how do I reshape reward values and combine several into one, safely?
     rewardlab.process: how do I reward the steps of a solution, so that padding, repeating and stalling never pay?
     rewardlab.shaping: how do I guide an agent without changing its goal, and how far do I trust the guidance?
+    rewardlab.intrinsic: what should an agent be paid for when the game says nothing?
     rewardlab.dynamics: which predictions of a learned dynamics model should a planner believe?
     rewardlab.scoring: how good is a reward model?
     rewardlab.audit: is this reward safe to optimise?
@@ -25,6 +26,7 @@ __all__ = [
     "distance",
     "dynamics",
     "exact",
+    "intrinsic",
     "process",
     "scoring",
     "shaping",
