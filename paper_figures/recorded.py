@@ -1,8 +1,9 @@
 """Figures drawn from a recorded run: training that nobody waits for while a report is made.
 
 A figure that assigns `RECORDED = ("small", "gpu")` is drawn at these scales from `results/<scale>/<id>/` of the
-package that ran it: `llm_scale`, `environments.offline` or `environments.nethack`. Its command `python -m <package>.experiments <id>` writes
-it: the data, and in run.json the command, machine, versions, seeds and wall time. At other scales the figure computes.
+package that ran it: `llm_scale`, `environments.offline` or `environments.nethack`. Its command
+`python -m <package>.experiments <id>` writes it: the data, and in run.json the command, machine, versions, seeds and
+wall time. At other scales the figure computes.
 """
 
 import json

@@ -5,6 +5,8 @@ gymnasium: `RewardPipeline` for one environment, `VectorRewardPipeline` for a ve
     advice_gymnasium: advice on actions. auxiliary_rewards: heuristics beside the reward, for blends that learn.
 stable_baselines3: `VecRewardPipeline`, and `RewardStages`, which logs every stage of the reward; `VecPotentialShaping`,
     and `DiscountCheck`, which compares it with the learner.
+intrinsic_stable_baselines3: `VecIntrinsicReward`, `with_intrinsic_rewards` and `IntrinsicLog`, by which PPO, A2C and
+    RecurrentPPO learn from intrinsic rewards (intrinsic_buffers, intrinsic_ledger and intrinsic_views are its parts).
 offline_training: `train_offline`, SAC of Stable-Baselines3 on logged transitions and a dynamics model, plain or as MOPO
     or MOBILE (offline_settings, offline_sac, offline_buffer are its parts); offline_evaluation: what a policy earns,
     and what the model promised; offline_policy_files: policies as files of numbers.
@@ -24,6 +26,7 @@ __all__ = [
     "auxiliary_rewards",
     "completion_steps",
     "gymnasium",
+    "intrinsic_stable_baselines3",
     "offline_buffer",
     "offline_evaluation",
     "offline_policy_files",

@@ -88,7 +88,7 @@ PAPERS: tuple[Paper, ...] = (
         arxiv="1611.04717",
         question=QUESTION,
         method="counts of hashed states",
-        functions=("rewardlab.intrinsic.hash_codes",),
+        functions=("rewardlab.intrinsic.SimHash",),
     ),
     Paper(
         title="The NetHack Learning Environment",

@@ -1,0 +1,1 @@
+"""NetHack and MiniHack, made well-behaved: tasks, observations, potentials, vectors of games, training."""
