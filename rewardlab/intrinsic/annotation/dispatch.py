@@ -75,6 +75,7 @@ class Dispatch:
         self.failures, self.attempts, self.backoff = failures, attempts, backoff
         self.changed = threading.Condition()  # guards all below; re-entrant, as a finaliser may come at any time
         self.stopping = self.down = False
+        self.down_since = 0.0
         self.last_failure = ""
         self.counts = dict.fromkeys(("annotated", "late", "started", "given_up", "journal_errors", *FAILURES), 0)
         self.out: list[Item] = []
@@ -238,6 +239,7 @@ class Dispatch:
             self.suspects += [item for item in items if self._failed[item] >= self.attempts]
             self.queue.put_back([item for item in items if self._failed[item] < self.attempts])
             if self._in_a_row >= self.failures:
+                self.down_since = time.monotonic()  # before `down`, which is read without the lock
                 self.down = True
                 self.queue.put_back(self.suspects)
                 self.suspects, self._failed = [], {}

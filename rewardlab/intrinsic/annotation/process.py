@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +30,8 @@ class AnnotationProcess:
     past `timeout`, raises, or answers with anything but one label in range for each item, the batch returns to the
     queue and is asked again, by a new worker where the old one cannot be trusted. An item that failed `attempts` times
     while the annotator answers others is given up. After `failures` failures in a row the annotator is down: one
-    warning, `statistics()["down"]` is 1, items keep waiting, training goes on; `restart` tries again.
+    warning, `statistics()["down"]` is 1, items keep waiting, training goes on; after `retry` seconds the next `submit`
+    tries again, and `restart` does so at once.
 
     With a journal every label is on the disk before it can be collected. A training that was killed and is started
     again, from a checkpoint or from nothing, collects what it had not seen by then, and asks nothing twice. Use one
@@ -46,6 +48,7 @@ class AnnotationProcess:
         start_timeout: Seconds for the worker to load what it needs.
         failures, attempts: See above.
         backoff: Seconds to wait after a failure; doubles with each in a row, up to a minute.
+        retry: Seconds after which an annotator that is down is tried again.
         order, capacity, duplicates: Of the queue, see `AnnotationQueue`. Without duplicates an item is asked about
             once: submitted again after its answer was collected, it is answered from memory.
         seed: Of the order "random" and of the annotator's generators.
@@ -72,6 +75,7 @@ class AnnotationProcess:
         failures: int = 6,
         attempts: int = 3,
         backoff: float = 1.0,
+        retry: float = 600.0,
         order: str = "lifo",
         capacity: int = 10_000_000,
         duplicates: bool = False,
@@ -94,6 +98,7 @@ class AnnotationProcess:
         self._journal = None if journal is None else LabelJournal(journal, identity)
         self._dispatch = Dispatch(queue, _start, hello, self._journal, **limits)
         self._dispatch.restore(0, [], [])
+        self.retry = check_scalar("retry", retry, low=0)
         self._counts = {"submitted": 0, "dropped": 0, "delivered": 0, "from_memory": 0}
         self._seen = 0  # labels of the journal that were collected: all with numbers below this
         self._warned = self._closed = False
@@ -130,6 +135,8 @@ class AnnotationProcess:
             state.changed.notify_all()
         self._begin()
         self._warn()
+        if state.down and time.monotonic() - state.down_since >= self.retry:
+            self.restart()
 
     def collect(self, step: int) -> list[tuple[Item, int]]:
         """All labels that have arrived, each once; `step` does not matter: this source runs on the wall clock."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from environments.nethack.games import make_game
@@ -27,6 +28,8 @@ from environments.nethack.training.settings import (
 )
 from long_runs.checkpoints import load_checkpoint
 from long_runs.run_log import read_metrics
+from rewardlab.intrinsic.message_model_files import save_message_reward
+from rewardlab.intrinsic.motif import fit_motif
 
 KEY = "sk-this-must-not-be-written-anywhere"
 TINY = TrainingSettings(
@@ -80,6 +83,22 @@ def test_the_same_seed_gives_the_same_games_and_the_same_rewards(kind, tmp_path,
     assert numbers == pytest.approx(its, nan_ok=True, abs=0)
     assert not all(np.array_equal(left, right) for left, right in zip(one, other, strict=True))
     assert kind == "icm" or numbers["intrinsic/delivered"] >= 10
+
+
+def test_a_reward_that_was_fitted_before_pays(tmp_path):
+    """Motif in the loop: this one was taught to like walls."""
+    texts = ["It's a wall.", "It's solid stone.", "Never mind.", "Unknown command '^M'.", "What a strange direction!"]
+    pairs = [(good, bad) for good in texts[:2] for bad in texts[2:]]
+    generator = torch.Generator().manual_seed(0)
+    fitted = fit_motif(pairs, [0] * len(pairs), generator=generator, network="hashed", epochs=50)
+    save_message_reward(tmp_path / "motif.safetensors", fitted)
+    motif = IntrinsicSettings("motif", 1.0, model_file=str(tmp_path / "motif.safetensors"))
+    training = build(replace(TINY, intrinsic=motif), tmp_path)
+    training.model.learn(TINY.steps)
+    said = training.ledger.intrinsic.table.texts
+    paid = dict(zip(said, training.ledger.intrinsic.model.rewards(said), strict=True))
+    training.close()
+    assert paid["It's a wall."] > 0 == paid[""] == paid["Unknown command '^M'."]
 
 
 def test_a_key_and_an_endpoint_that_is_not_there(tmp_path, monkeypatch):
