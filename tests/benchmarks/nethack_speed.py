@@ -29,6 +29,8 @@ from environments.nethack.games import make_game
 from environments.nethack.vector import NetHackVecEnv
 from paper_figures.intrinsic_throughput_study import LAYERS, played
 from rewardlab.adapters.intrinsic_stable_baselines3 import VecIntrinsicReward
+from rewardlab.intrinsic.annotation.annotators import OracleAnnotator
+from rewardlab.intrinsic.annotation.delayed import DelayedAnnotator
 from rewardlab.intrinsic.classification import ClassificationReward
 from rewardlab.intrinsic.online_feedback import OnlineFeedbackReward
 from rewardlab.intrinsic.retrieval import RetrievalReward
@@ -118,8 +120,9 @@ def processes(length: int = 200) -> dict[str, float]:
 
 
 def memory(count: int = 200_000) -> dict[str, float]:
-    """Growth of the resident memory, in bytes, over so many steps of an intrinsic reward around 8 games."""
-    reward = OnlineFeedbackReward(RetrievalReward(), None, environments=ENVIRONMENTS)
+    """Growth of the resident memory, in bytes, over so many steps of 8 games, paid by labels that keep arriving."""
+    labels = DelayedAnnotator(OracleAnnotator(), labels_per_tick=20)
+    reward = OnlineFeedbackReward(RetrievalReward(), labels, environments=ENVIRONMENTS)
     venv = NetHackVecEnv(partial(make_game, "score", episode_steps=500), ENVIRONMENTS, seed=0)
     venv = VecIntrinsicReward(venv, reward, coefficient=0.1)
     venv.claim("the benchmark")
@@ -136,9 +139,9 @@ def memory(count: int = 200_000) -> dict[str, float]:
 
     before = play(count // 10)
     growth = play(count) - before
-    distinct = len(reward.table)
+    found = {"steps": count, "distinct_messages": len(reward.table), "labels": labels.statistics()["delivered"]}
     venv.close()
-    return {"growth_bytes": growth, "steps": count, "distinct_messages": distinct}
+    return {"growth_bytes": growth, **found}
 
 
 WORKS: dict[str, Callable[[], dict[str, float]]] = {

@@ -78,6 +78,8 @@ def build(settings: TrainingSettings, folder: Path) -> Training:
         ledger,
         coefficient=0.0 if intrinsic is None else settings.intrinsic.coefficient,
         extrinsic_coefficient=settings.extrinsic_coefficient,
+        extrinsic_scale=settings.extrinsic_scale,
+        extrinsic_clip=settings.extrinsic_clip,
     )
     model = with_intrinsic_rewards(_learner(settings, rewards))
     return Training(games, rewards, ledger, annotations, model)

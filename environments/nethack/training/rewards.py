@@ -91,7 +91,9 @@ def _classification(settings: TrainingSettings) -> MessageRewardModel:
 def _ranking(settings: TrainingSettings) -> MessageRewardModel:
     from rewardlab.intrinsic.ranking import RankingReward
 
-    return RankingReward(**_learned(settings, -0.5))
+    chosen = settings.intrinsic
+    duplicates, normalisation = chosen.pairs == "all", chosen.normalisation
+    return RankingReward(**_learned(settings, -0.5), duplicates=duplicates, normalisation=normalisation)
 
 
 def _learned(settings: TrainingSettings, threshold: float) -> dict[str, Any]:

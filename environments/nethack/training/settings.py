@@ -150,6 +150,10 @@ class IntrinsicSettings:
     """Of classification and ranking: hashed words, or the published network of bytes."""
     threshold: float | None = None
     """Of classification (a probability), ranking (normalised reward) and cosine; None: 0.5, -0.5 and 0.5."""
+    pairs: Literal["distinct", "all"] = "distinct"
+    """Of ranking: pairs to compare are drawn from distinct messages, or from all that were seen, as released."""
+    normalisation: Literal["meant", "released"] = "meant"
+    """Of ranking: the normalised score where it is above the threshold, or the raw score, as the released code pays."""
     simplify: bool = False
     """Whether bracketed choices and numbers are taken out of messages before they are told apart."""
     goal: str = "increase the score by killing monsters, collecting gold and descending the stairs"
@@ -160,6 +164,10 @@ class IntrinsicSettings:
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, get_args(Kind))
         check_choice("network", self.network, ("hashed", "bytes"))
+        check_choice("pairs", self.pairs, ("distinct", "all"))
+        check_choice("normalisation", self.normalisation, ("meant", "released"))
+        if self.kind != "ranking" and (self.pairs, self.normalisation) != ("distinct", "meant"):
+            raise ValueError(f"pairs and normalisation are of ranking, not of {self.kind!r}")
         check_scalar("coefficient", self.coefficient, low=0)
         check_scalar("exponent", self.exponent, low=0)
         if self.threshold is not None:
@@ -244,6 +252,11 @@ class TrainingSettings:
     annotation: AnnotationSettings = field(default_factory=AnnotationSettings)
     extrinsic_coefficient: float = 0.1
     """The task's reward, shaping included, counts so much in the total; values grow with it, so Score wants 0.1."""
+    extrinsic_scale: float = 1.0
+    """Multiplies the task's reward before the clip."""
+    extrinsic_clip: float | None = None
+    """Largest size of the scaled reward of a step, before the coefficient; published: 10, so that the 50 of the stairs
+    and of the Oracle become 10, times a coefficient of 10. None: no clip."""
     steps: int = 300_000
     """Of all games together; rounded up to whole rollouts."""
     curve_every: int = 10_000
@@ -263,6 +276,11 @@ class TrainingSettings:
         for name in ("seed", "evaluation_episodes"):
             check_scalar(name, getattr(self, name), low=0, whole=True)
         check_scalar("extrinsic_coefficient", self.extrinsic_coefficient, low=0)
+        check_scalar("extrinsic_scale", self.extrinsic_scale, low=0, open_low=True)
+        if self.extrinsic_clip is not None:
+            check_scalar("extrinsic_clip", self.extrinsic_clip, low=0, open_low=True)
+            if self.shaping.potential != "none":
+                raise ValueError("extrinsic_clip would cut the shaping too, which then no longer telescopes: drop one")
         paid = self.extrinsic_coefficient != 0 and (self.game.task != "reward_free" or self.shaping.potential != "none")
         if self.intrinsic.kind == "none" and not paid:
             raise ValueError("nothing is paid: no reward of the task, no potential and no intrinsic reward")

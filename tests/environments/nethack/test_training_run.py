@@ -226,3 +226,14 @@ def test_a_command_killed_outright_goes_on(tmp_path):
     steps = [row["step"] for row in read_metrics(tmp_path)]
     assert steps == list(range(256, 4097, 256))
     assert pd.read_csv(tmp_path / "curve.csv").step.tolist() == list(range(512, 4097, 512))
+
+
+def test_scale_clip_and_forms_of_ranking_reach_what_they_are_for(tmp_path):
+    ranking = IntrinsicSettings("ranking", pairs="all", normalisation="released")
+    training = build(replace(BASE, intrinsic=ranking, extrinsic_scale=0.1, extrinsic_clip=10.0), tmp_path)
+    try:
+        assert (training.rewards.extrinsic_scale, training.rewards.extrinsic_clip) == (0.1, 10.0)
+        model = training.ledger.intrinsic.model
+        assert (model.normalisation, model._buffer.duplicates) == ("released", True)
+    finally:
+        training.close()
