@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from environments.message_lock import MessageLock
-from environments.message_lock_learning import LearnerSettings, first_window, learn_locks
-from environments.message_lock_rewards import LockReward
+from environments.message_lock.learning import LearnerSettings, first_window, learn_locks
+from environments.message_lock.lock import MessageLock
+from environments.message_lock.rewards import LockReward
 from paper_figures.figure import Scale
 
 __all__ = ["BONUSES", "MESSAGES", "NEVER", "ROWS", "Row", "run_all"]

@@ -35,9 +35,14 @@ def main(options: Options) -> int:
         console.print(f"[red]error:[/] {error}")
         return 2
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in outcome.measured.items())
-    Console(soft_wrap=True, highlight=False).print(f"{numbers}\neverything is in {options.folder}")
+    Console(soft_wrap=True, highlight=False).print(f"{numbers}\neverything is in {options.folder}".lstrip())
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(tyro.cli(Options, config=(tyro.conf.AvoidSubcommands,))))
+    try:
+        options = tyro.cli(Options, config=(tyro.conf.AvoidSubcommands,))
+    except ValueError as error:  # settings that contradict one another, each of them possible
+        Console(soft_wrap=True, highlight=False, stderr=True).print(f"[red]error:[/] {error}")
+        raise SystemExit(2) from None
+    raise SystemExit(main(options))

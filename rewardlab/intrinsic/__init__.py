@@ -6,7 +6,8 @@ learns. `rewardlab.adapters.intrinsic_stable_baselines3` trains PPO, A2C or Recu
 From feedback on what the game says (ONI, Motif, ELLM):
     OnlineFeedbackReward: a reward model of messages, annotations that arrive late, the count discount.
     RetrievalReward, ClassificationReward, RankingReward, CosineReward: reward models. fit_motif: one made beforehand.
-    OracleAnnotator, NoisyAnnotator, EncoderProbeAnnotator, PromptAnnotator, EndpointAnnotator: who labels.
+    OracleAnnotator, NoisyAnnotator, EncoderProbeAnnotator, LanguageModelAnnotator, PromptAnnotator, EndpointAnnotator:
+        who labels; a process is told by name, such as "rewardlab.intrinsic:OracleAnnotator".
     DelayedAnnotator, AnnotationProcess: when labels arrive; the one repeatable, the other beside training.
     count_discount, discounted_rewards, step_precision, preference_probability: the parts on plain arrays.
 From experience alone:
@@ -24,7 +25,7 @@ _PLACES = {
     "annotation.annotators": ("NoisyAnnotator", "OracleAnnotator"),
     "annotation.delayed": ("DelayedAnnotator",),
     "annotation.endpoint": ("EndpointAnnotator",),
-    "annotation.language_model": ("EncoderProbeAnnotator", "PromptAnnotator"),
+    "annotation.language_model": ("EncoderProbeAnnotator", "LanguageModelAnnotator", "PromptAnnotator"),
     "annotation.order": ("AnnotationQueue",),
     "annotation.process": ("AnnotationProcess",),
     "bradley_terry": (

@@ -48,7 +48,7 @@ class OnlineFeedbackReward:
 
     Args:
         model: What a message pays.
-        annotations: Where labels come from; None for models that need none.
+        annotations: Where labels come from; None for models that need none (those that do learn nothing then).
         environments: How many run side by side.
         exponent: Of the count discount; 3 is published, 0 switches it off.
         simplify: Take messages for one that differ in bracketed choices or numbers only.
@@ -73,6 +73,13 @@ class OnlineFeedbackReward:
         simplify: bool = False,
         maximum_messages: int = 1_000_000,
     ) -> None:
+        if not isinstance(model, MessageRewardModel):
+            raise TypeError(f"model: expected a reward model of messages, got {type(model).__name__}")
+        if annotations is not None and not isinstance(annotations, AnnotationSource):
+            raise TypeError(
+                f"annotations: expected a source of labels, such as DelayedAnnotator(annotator, labels_per_tick=20), "
+                f"got {type(annotations).__name__}"
+            )
         self.model, self.annotations = model, annotations
         self.exponent = float(check_scalar("exponent", exponent, low=0.0))
         self.table = MessageTable(simplify=simplify, maximum=maximum_messages)

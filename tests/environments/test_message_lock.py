@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from environments.message_lock import LockWorlds, MessageLock
-from environments.message_lock_learning import LearnerSettings, LockLearners, first_window, learn_locks
-from environments.message_lock_novelty import RoomNovelty, room_distillation
-from environments.message_lock_rewards import LockReward, MessagePay, RoomBonus, lock_annotator
+from environments.message_lock.learning import LearnerSettings, LockLearners, first_window, learn_locks
+from environments.message_lock.lock import LockWorlds, MessageLock
+from environments.message_lock.novelty import RoomNovelty, room_distillation
+from environments.message_lock.rewards import LockReward, MessagePay, RoomBonus, lock_annotator
 from rewardlab.intrinsic.interface import Arrivals, Starts
 from rewardlab.intrinsic.online_feedback import OnlineFeedbackReward
 from rewardlab.intrinsic.retrieval import RetrievalReward

@@ -278,3 +278,16 @@ def test_bad_input(without_type_checks):
         reward.rewards()
     with pytest.raises(ValueError, match="counts holds -1"):
         discounted_rewards(np.ones(1), np.array([0]), np.array([-1]), 3.0)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+@pytest.mark.parametrize(
+    ("model", "annotations", "words"),
+    [
+        (RetrievalReward(), OracleAnnotator(), "expected a source of labels, such as DelayedAnnotator.*got OracleAnn"),
+        (OracleAnnotator(), None, "model: expected a reward model of messages, got OracleAnnotator"),
+    ],
+)
+def test_an_annotator_is_no_source_and_no_model(model, annotations, words):
+    with pytest.raises(TypeError, match=words):
+        OnlineFeedbackReward(model, annotations, environments=1)

@@ -242,7 +242,7 @@ class AnnotationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """A run, whole: the same settings give the same numbers on the same machine (with annotation in_process)."""
+    """A run, whole: if it is not killed and annotates in_process, the same settings give the same numbers."""
 
     game: GameSettings = field(default_factory=GameSettings)
     features: FeatureSettings = field(default_factory=FeatureSettings)

@@ -49,6 +49,9 @@ class DelayedAnnotator:
         goal: str = "",
         seed: int = 0,
     ):
+        if isinstance(annotator, type):
+            name = annotator.__name__
+            raise TypeError(f"annotator: expected an annotator, got the class {name}; make one: {name}(...)")
         self.annotator, self.goal = annotator, goal
         self.labels_per_tick = check_scalar("labels_per_tick", labels_per_tick, low=0, open_low=True)
         self.delay_ticks = check_scalar("delay_ticks", delay_ticks, low=0, whole=True)

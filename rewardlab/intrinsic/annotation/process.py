@@ -101,7 +101,7 @@ class AnnotationProcess:
         self.retry = check_scalar("retry", retry, low=0)
         self._counts = {"submitted": 0, "dropped": 0, "delivered": 0, "from_memory": 0}
         self._seen = 0  # labels of the journal that were collected: all with numbers below this
-        self._warned = self._closed = False
+        self._warned = self._doubted = self._closed = False
         self._thread: threading.Thread | None = None
         self._finaliser = weakref.finalize(self, _stop, self._dispatch, os.getpid())
 
@@ -215,6 +215,7 @@ class AnnotationProcess:
     def close(self) -> None:
         """End the worker and the thread, and close the journal; nothing that waits is lost to `state_dict`."""
         if not self._closed:
+            self._warn()
             self._closed = True
             self._halt()
             self._finaliser.detach()
@@ -255,6 +256,15 @@ class AnnotationProcess:
         self._dispatch.stopping = self._closed
 
     def _warn(self) -> None:
+        state = self._dispatch
+        if state.last_failure and not (state.counts["annotated"] or state.down or self._doubted):
+            self._doubted = True
+            warnings.warn(
+                f"the annotator failed before its first label ({state.last_failure}); it is tried again, and training "
+                f"goes on without labels",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         if self._dispatch.down and not self._warned:
             self._warned = True
             failures = {kind: self._dispatch.counts[kind] for kind in FAILURES if self._dispatch.counts[kind]}

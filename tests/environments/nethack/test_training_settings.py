@@ -98,3 +98,15 @@ def test_the_command_says_what_is_wrong(tmp_path):
     )
     assert ran.returncode != 0
     assert "does not divide" in ran.stdout + ran.stderr
+
+
+def test_the_command_says_what_contradicts_what(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-m", "environments.nethack.train", "--annotation.where", "process"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
+    assert ran.stderr.startswith("error: annotation is set, but the intrinsic reward 'none' asks nobody")

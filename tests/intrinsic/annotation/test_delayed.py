@@ -118,3 +118,9 @@ def test_bad_input_is_named_and_loses_nothing():
     with pytest.raises(ValueError, match=r"annotate\[0\] is 2"):
         broken.collect(1000)
     assert broken.waiting == 2
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_class_is_no_annotator():
+    with pytest.raises(TypeError, match=r"got the class OracleAnnotator; make one: OracleAnnotator\(\.\.\.\)"):
+        DelayedAnnotator(OracleAnnotator, labels_per_tick=1)

@@ -18,6 +18,8 @@ ITEMS = [f"You see here {number} darts." for number in range(5)] + [f"You kill n
 ITEMS += list(pairwise(ITEMS[3:8]))
 FAILURES = ("die", "die late", "hang", "error", *GARBAGE)
 
+pytestmark = pytest.mark.filterwarnings("ignore:the annotator failed before its first label")
+
 
 def source(plan=(), poison=(), **options):
     """A source that asks only when `turn` is called."""
@@ -276,3 +278,18 @@ def test_bad_input_is_named():
     one.close()
     with pytest.raises(ValueError, match="closed"):
         one.submit(["a"])
+
+
+def test_a_failure_before_the_first_label_is_said_once_and_at_the_end_at_the_latest():
+    one = source(["error", "error"], failures=1000)
+    one.submit(ITEMS)
+    one.turn()
+    with pytest.warns(RuntimeWarning, match=r"the annotator failed before its first label \(error: .*training goes on"):
+        one.collect(0)
+    one.turn()
+    finish(one)  # another warning would be an error
+    short = source(["error"])
+    short.submit(ITEMS)
+    short.turn()
+    with pytest.warns(RuntimeWarning, match="failed before its first label"):
+        short.close()

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from environments.message_lock import LockStep, MessageLock
+from environments.message_lock.lock import LockStep, MessageLock
 from rewardlab.checks import check_choice, check_scalar
 from rewardlab.intrinsic.annotation.annotators import NoisyAnnotator, OracleAnnotator
 from rewardlab.intrinsic.annotation.delayed import DelayedAnnotator

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from environments.message_lock import LockWorlds, MessageLock
-from environments.message_lock_novelty import RoomNovelty
-from environments.message_lock_rewards import LockReward, MessagePay, RoomBonus
+from environments.message_lock.lock import LockWorlds, MessageLock
+from environments.message_lock.novelty import RoomNovelty
+from environments.message_lock.rewards import LockReward, MessagePay, RoomBonus
 from rewardlab.checks import check_choice, check_scalar
 
 __all__ = ["LearnerSettings", "LockLearners", "first_window", "learn_locks"]

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from environments.message_lock import LockStep, MessageLock
-from environments.message_lock_rewards import LockReward
+from environments.message_lock.lock import LockStep, MessageLock
+from environments.message_lock.rewards import LockReward
 from rewardlab.intrinsic.random_network import CLIP, RandomNetworkDistillation
 
 __all__ = ["RoomNovelty", "room_distillation"]
