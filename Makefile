@@ -17,9 +17,9 @@ export OPENBLAS_NUM_THREADS ?= 1
 figures: $(STAMP)
 	@$(BIN)/rewardlab figures --scale small --workers $(WORKERS)
 
-# Training behind the figures that are drawn from a record, of policies in learned models (half an hour of one core) and of
-# language models (2.8 hours of cells on two busy cores) at SCALE=small; SCALE=gpu needs CUDA. Each run is kept as it
-# finishes; the same command goes on where it stopped.
+# Training behind the figures that are drawn from a record, of policies in learned models (half an hour of one core), in
+# NetHack (80 minutes of one core) and of language models (3.3 hours of cells on two busy cores) at SCALE=small; SCALE=gpu
+# needs CUDA. Each run is kept as it finishes; the same command goes on where it stopped.
 SCALE ?= small
 experiments: $(STAMP) model
 	@$(BIN)/python -m environments.offline.experiments --scale $(SCALE) --workers $(WORKERS)

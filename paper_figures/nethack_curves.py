@@ -42,8 +42,8 @@ CLAIMS = (
         "and ranking) end with more game score than the one that learns from the score alone.",
         threshold=_PAIRED,
         published="better or on par, in figures (no number could be read)",
-        limits=_LIMITS + " The ends of curves were fixed beforehand as what counts; over the whole training the lead is "
-        "2.0 points (-1.0 to 3.9 by seed), because the curves of the score alone dip where they end.",
+        limits=_LIMITS + " The ends of curves were fixed beforehand as what counts; over the whole training the lead "
+        "is 2.0 points (-1.0 to 3.9 by seed), because the curves of the score alone dip where they end.",
     ),
     Claim(
         id="ranking-no-better",

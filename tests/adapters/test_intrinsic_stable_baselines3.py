@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -234,6 +236,18 @@ def test_a_vector_that_knows_better_is_asked_and_completed():
     assert (step.keys, step.valid.tolist(), step.actions.tolist()) == ([b"b", b"b"], [False, True], [1, 0])
     assert step.next_observations[:, 0].tolist() == [1, 1]
     assert intrinsic.shown("begin")[0].keys == [b"a", b"a"]
+
+
+def test_a_vector_that_knows_half_of_what_is_seen_is_refused():
+    class Half(Reporting):
+        def arrivals(self):
+            return replace(super().arrivals(), next_observations=np.zeros((self.num_envs, 1)))
+
+    venv = intrinsic_vector(Half(walks(9, 9), norm_obs=False, norm_reward=False))
+    venv.claim("this test")
+    venv.reset()
+    with pytest.raises(ValueError, match="gives next_observations but no observations; expected both or neither"):
+        venv.step(np.array([1, 0]))
 
 
 def test_what_was_shown_does_not_change_afterwards():

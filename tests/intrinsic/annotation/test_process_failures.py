@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import warnings
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -287,7 +288,9 @@ def test_a_failure_before_the_first_label_is_said_once_and_at_the_end_at_the_lat
     with pytest.warns(RuntimeWarning, match=r"the annotator failed before its first label \(error: .*training goes on"):
         one.collect(0)
     one.turn()
-    finish(one)  # another warning would be an error
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one.collect(0)
     short = source(["error"])
     short.submit(ITEMS)
     short.turn()
