@@ -18,6 +18,8 @@ from rewardlab.intrinsic.retrieval import RetrievalReward
 from tests.adapters.intrinsic_worlds import learner, rollouts
 from tests.intrinsic.annotation.fake_worker import GARBAGE, FakeWorker, truth
 
+pytestmark = pytest.mark.filterwarnings("ignore:the annotator failed before its first label")
+
 SAID = [
     b"",
     b"You kill it!",
